@@ -1,0 +1,195 @@
+package vk
+
+import (
+	"fmt"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+
+	"vkdomino/internal/fail"
+)
+
+// Align is the alignment of every region that is bound to a shader, in bytes:
+// the largest minStorageBufferOffsetAlignment that Vulkan allows.
+const Align = 256
+
+const stagingBytes = 16 << 20
+
+// Memory says where a buffer lives.
+type Memory int
+
+const (
+	// DeviceLocal memory is the device's own; mapped too where the device shares the host's memory.
+	DeviceLocal Memory = iota
+	// HostVisible memory is mapped and coherent: step inputs and results.
+	HostVisible
+)
+
+// Buffer is a storage buffer with memory of its own.
+type Buffer struct {
+	device *Device
+	handle vulkan.Buffer
+	memory vulkan.DeviceMemory
+	bytes  int64
+	mapped []byte // nil where the host cannot see it
+}
+
+// Region is a range of bytes of a buffer.
+type Region struct {
+	Buffer        *Buffer
+	Offset, Bytes int64
+}
+
+// Whole is the whole buffer as a region.
+func (b *Buffer) Whole() Region { return Region{Buffer: b, Bytes: b.bytes} }
+
+// memoryType picks a memory type: all of want, and prefer where there is one.
+func (d *Device) memoryType(bits uint32, want, prefer vulkan.MemoryPropertyFlags) (uint32, vulkan.MemoryPropertyFlags, bool) {
+	for _, flags := range []vulkan.MemoryPropertyFlags{want | prefer, want} {
+		for i := range d.memory.MemoryTypeCount {
+			t := d.memory.MemoryTypes[i]
+			t.Deref()
+			if bits&(1<<i) != 0 && t.PropertyFlags&flags == flags {
+				return i, t.PropertyFlags, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+// NewBuffer allocates a buffer; its contents are undefined.
+func (d *Device) NewBuffer(bytes int64, memory Memory) (*Buffer, error) {
+	bytes = max(bytes, Align)
+	info := vulkan.BufferCreateInfo{SType: vulkan.StructureTypeBufferCreateInfo, Size: vulkan.DeviceSize(bytes),
+		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit)}
+	defer info.Free()
+	b := &Buffer{device: d, bytes: bytes}
+	var handle vulkan.Buffer
+	if err := check(vulkan.CreateBuffer(d.handle, &info, nil, &handle), fmt.Sprintf("vkCreateBuffer of %d bytes", bytes)); err != nil {
+		return nil, err
+	}
+	b.handle = handle
+	d.buffers[b] = struct{}{}
+	if err := b.allocate(memory); err != nil {
+		b.Free()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Buffer) allocate(memory Memory) error {
+	d := b.device
+	var req vulkan.MemoryRequirements
+	vulkan.GetBufferMemoryRequirements(d.handle, b.handle, &req)
+	req.Deref()
+	defer req.Free()
+	visible := vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostVisibleBit | vulkan.MemoryPropertyHostCoherentBit)
+	cached := vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostCachedBit)
+	local := vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyDeviceLocalBit)
+	want, prefer := visible, cached
+	if memory == DeviceLocal {
+		want, prefer = local, 0
+		if d.Kind != "discrete" {
+			prefer = visible // shared memory: map it instead of staging
+		}
+	}
+	index, flags, ok := d.memoryType(req.MemoryTypeBits, want, prefer)
+	if !ok {
+		return fail.New(fail.Other, "", "vk: %s offers no memory type with flags %#x", d.Name, want)
+	}
+	info := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: req.Size, MemoryTypeIndex: index}
+	defer info.Free()
+	var mem vulkan.DeviceMemory
+	if err := check(vulkan.AllocateMemory(d.handle, &info, nil, &mem), fmt.Sprintf("vkAllocateMemory of %d bytes", req.Size)); err != nil {
+		return err
+	}
+	b.memory = mem
+	if err := check(vulkan.BindBufferMemory(d.handle, b.handle, mem, 0), "vkBindBufferMemory"); err != nil {
+		return err
+	}
+	if flags&visible != visible {
+		return nil
+	}
+	var p unsafe.Pointer
+	if err := check(vulkan.MapMemory(d.handle, mem, 0, vulkan.DeviceSize(vulkan.WholeSize), 0, &p), "vkMapMemory"); err != nil {
+		return err
+	}
+	b.mapped = unsafe.Slice((*byte)(p), b.bytes)
+	return nil
+}
+
+// Free destroys the buffer; the device must not be using it.
+func (b *Buffer) Free() {
+	if _, live := b.device.buffers[b]; live {
+		delete(b.device.buffers, b)
+		b.destroy()
+	}
+}
+
+func (b *Buffer) destroy() {
+	vulkan.DestroyBuffer(b.device.handle, b.handle, nil)
+	if b.memory != nil {
+		vulkan.FreeMemory(b.device.handle, b.memory, nil)
+	}
+}
+
+// Mapped is the host's view of a region, or nil where the host cannot see it.
+// The device must be idle while the host reads or writes it.
+func (r Region) Mapped() []byte {
+	if r.Buffer.mapped == nil {
+		return nil
+	}
+	return r.Buffer.mapped[r.Offset : r.Offset+r.Bytes]
+}
+
+// Write copies data to the start of a region, through a staging buffer where the host cannot see it.
+func (d *Device) Write(dst Region, data []byte) error {
+	if int64(len(data)) > dst.Bytes {
+		return fmt.Errorf("vk: write of %d bytes to a region of %d", len(data), dst.Bytes)
+	}
+	if m := dst.Mapped(); m != nil {
+		copy(m, data)
+		return nil
+	}
+	return d.staged(int64(len(data)), func(r *Recorder, at, n int64) {
+		copy(d.staging.mapped, data[at:at+n])
+		r.Copy(Region{dst.Buffer, dst.Offset + at, n}, Region{d.staging, 0, n})
+	}, nil)
+}
+
+// Read copies the start of a region to data.
+func (d *Device) Read(src Region, data []byte) error {
+	if int64(len(data)) > src.Bytes {
+		return fmt.Errorf("vk: read of %d bytes from a region of %d", len(data), src.Bytes)
+	}
+	if m := src.Mapped(); m != nil {
+		copy(data, m)
+		return nil
+	}
+	return d.staged(int64(len(data)), func(r *Recorder, at, n int64) {
+		r.Copy(Region{d.staging, 0, n}, Region{src.Buffer, src.Offset + at, n})
+	}, func(at, n int64) { copy(data[at:at+n], d.staging.mapped[:n]) })
+}
+
+// staged moves total bytes in pieces that fit the staging buffer.
+func (d *Device) staged(total int64, record func(r *Recorder, at, n int64), after func(at, n int64)) error {
+	if d.staging == nil {
+		b, err := d.NewBuffer(stagingBytes, HostVisible)
+		if err != nil {
+			return err
+		}
+		d.staging = b
+	}
+	for at := int64(0); at < total; at += stagingBytes {
+		n := min(stagingBytes, total-at)
+		r := d.NewRecorder()
+		record(r, at, n)
+		if err := r.Submit(); err != nil {
+			return err
+		}
+		if after != nil {
+			after(at, n)
+		}
+	}
+	return nil
+}

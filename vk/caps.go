@@ -1,0 +1,192 @@
+package vk
+
+/*
+#include "shim.h"
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+)
+
+// Tier names the set of kernels that suits a device.
+type Tier int
+
+// The tiers that exist. TierAuto picks by the device.
+const (
+	TierAuto Tier = iota - 1
+	T0            // CPU drivers (lavapipe): subgroup-shuffle GEMM
+	T1            // any GPU: shared-memory FMA GEMM
+)
+
+func (t Tier) String() string {
+	switch t {
+	case T0:
+		return "T0 (CPU: subgroup shuffle)"
+	case T1:
+		return "T1 (GPU: shared-memory FMA)"
+	}
+	return "auto"
+}
+
+// Info describes a physical device: what it is, its limits, and what it lacks.
+type Info struct {
+	Index              int
+	Name, Kind         string // Kind: discrete, integrated, virtual, cpu, other
+	Driver, DriverInfo string
+	APIVersion         string
+	CPU                bool
+	MaxBindingBytes    int64 // maxStorageBufferRange
+	SharedBytes        int   // maxComputeSharedMemorySize
+	MaxInvocations     int   // maxComputeWorkGroupInvocations
+	SubgroupSize       int
+	HeapBytes          int64    // the largest device-local heap
+	Missing            []string // what vkdomino needs and the device does not offer
+
+	minSubgroup, maxSubgroup int
+	canRequireSize           bool
+	queueFamily              uint32
+	timestampBits            uint32
+}
+
+// Tier is the tier chosen for the device.
+func (i Info) Tier() Tier {
+	if i.CPU && i.SubgroupSize <= 16 {
+		return T0
+	}
+	return T1
+}
+
+const (
+	stageComputeBit        = 0x20
+	subgroupBasic          = 0x1
+	subgroupArithmetic     = 0x4
+	subgroupShuffle        = 0x10
+	minimumInvocations     = 128
+	minimumSharedBytes     = 16 << 10
+	minimumBindingBytes    = 128 << 20
+	requiredPushConstBytes = 128
+)
+
+var deviceKinds = map[vulkan.PhysicalDeviceType]string{
+	vulkan.PhysicalDeviceTypeDiscreteGpu: "discrete", vulkan.PhysicalDeviceTypeIntegratedGpu: "integrated",
+	vulkan.PhysicalDeviceTypeVirtualGpu: "virtual", vulkan.PhysicalDeviceTypeCpu: "cpu",
+}
+
+func hasDeviceExtension(p vulkan.PhysicalDevice, name string) bool {
+	n := C.CString(name)
+	defer C.free(unsafe.Pointer(n))
+	return C.shim_has_device_extension(unsafe.Pointer(p), n) != 0
+}
+
+func cbool(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// describe reads what a physical device is and can do.
+func describe(index int, p vulkan.PhysicalDevice) Info {
+	var props vulkan.PhysicalDeviceProperties
+	vulkan.GetPhysicalDeviceProperties(p, &props)
+	props.Deref()
+	props.Limits.Deref()
+	v := props.ApiVersion
+	core13 := v >= vulkan.MakeVersion(1, 3, 0)
+	sizeControl := core13 || hasDeviceExtension(p, extSizeControl)
+	var caps C.shim_caps
+	C.shim_capabilities(unsafe.Pointer(p), cbool(sizeControl), cbool(v >= vulkan.MakeVersion(1, 2, 0) || hasDeviceExtension(p, extDriverProps)), &caps)
+
+	info := Info{Index: index, Name: vulkan.ToString(props.DeviceName[:]), Kind: deviceKinds[props.DeviceType],
+		Driver: C.GoString(&caps.driverName[0]), DriverInfo: C.GoString(&caps.driverInfo[0]),
+		APIVersion:      fmt.Sprintf("%d.%d.%d", v>>22, v>>12&0x3ff, v&0xfff),
+		CPU:             props.DeviceType == vulkan.PhysicalDeviceTypeCpu,
+		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
+		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
+		HeapBytes: largestLocalHeap(p), minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
+		canRequireSize: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0 && caps.requiredSubgroupSizeStages&stageComputeBit != 0}
+	if info.Kind == "" {
+		info.Kind = "other"
+	}
+	var bits C.uint32_t
+	family := C.shim_compute_queue_family(unsafe.Pointer(p), &bits)
+	info.queueFamily, info.timestampBits = uint32(family), uint32(bits)
+
+	need := func(ok bool, what string) {
+		if !ok {
+			info.Missing = append(info.Missing, what)
+		}
+	}
+	ops := uint32(caps.subgroupOperations)
+	need(family >= 0, "a compute queue")
+	need(v >= vulkan.MakeVersion(1, 1, 0), "Vulkan 1.1")
+	need(hasDeviceExtension(p, extPushDesc), extPushDesc)
+	need(caps.storage16 != 0, "storageBuffer16BitAccess")
+	need(uint32(caps.subgroupStages)&stageComputeBit != 0, "subgroup operations in compute shaders")
+	need(ops&subgroupBasic != 0 && ops&subgroupArithmetic != 0 && ops&subgroupShuffle != 0, "subgroup arithmetic and shuffle")
+	need(props.Limits.MaxPushConstantsSize >= requiredPushConstBytes, "128 bytes of push constants")
+	need(info.SubgroupSize >= 4 && info.SubgroupSize <= 128, "a subgroup size between 4 and 128")
+	return info
+}
+
+func largestLocalHeap(p vulkan.PhysicalDevice) int64 {
+	var mp vulkan.PhysicalDeviceMemoryProperties
+	vulkan.GetPhysicalDeviceMemoryProperties(p, &mp)
+	mp.Deref()
+	var most int64
+	for i := range mp.MemoryHeapCount {
+		h := mp.MemoryHeaps[i]
+		h.Deref()
+		if h.Flags&vulkan.MemoryHeapFlags(vulkan.MemoryHeapDeviceLocalBit) != 0 {
+			most = max(most, int64(h.Size))
+		}
+	}
+	return most
+}
+
+// Devices lists the Vulkan devices of this machine.
+func Devices() ([]Info, error) {
+	in, err := openInstance(false)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	list := make([]Info, len(in.physical))
+	for i, p := range in.physical {
+		list[i] = describe(i, p)
+	}
+	return list, nil
+}
+
+// choose picks the device to use: the given index, or, for -1, the best kind of
+// device that lacks nothing (discrete, integrated, virtual, other, cpu).
+func choose(list []Info, index int) (Info, error) {
+	if index >= len(list) {
+		return Info{}, fmt.Errorf("vk: device %d: there are %d devices, numbered from 0: %w", index, len(list), ErrNoDevice)
+	}
+	if index >= 0 {
+		if m := list[index].Missing; len(m) > 0 {
+			return Info{}, fmt.Errorf("vk: device %d (%s) lacks %s: %w", index, list[index].Name, strings.Join(m, ", "), ErrNoDevice)
+		}
+		return list[index], nil
+	}
+	var lacks []string
+	for _, kind := range []string{"discrete", "integrated", "virtual", "other", "cpu"} {
+		for _, d := range list {
+			if d.Kind != kind {
+				continue
+			}
+			if len(d.Missing) == 0 {
+				return d, nil
+			}
+			lacks = append(lacks, d.Name+" lacks "+strings.Join(d.Missing, ", "))
+		}
+	}
+	return Info{}, fmt.Errorf("vk: %w: %s", ErrNoDevice, strings.Join(lacks, "; "))
+}

@@ -1,0 +1,160 @@
+package vk
+
+/*
+#include "shim.h"
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+
+	"vkdomino/internal/fail"
+)
+
+// Options say which device to open and how.
+type Options struct {
+	Index      int  // the device's number, or -1 for the best one
+	Validation bool // enable the Khronos validation layer with synchronisation checks
+	Tier       Tier // TierAuto, or the tier to use instead of the device's own
+	MinLimits  bool // report the limits that Vulkan guarantees instead of the device's own
+}
+
+// Device is an open Vulkan device with one compute queue. It is not safe for
+// concurrent use.
+type Device struct {
+	Info
+	instance   *instance
+	physical   vulkan.PhysicalDevice
+	handle     vulkan.Device
+	queue      vulkan.Queue
+	pool       vulkan.CommandPool
+	fence      vulkan.Fence
+	memory     vulkan.PhysicalDeviceMemoryProperties
+	tier       Tier
+	validation bool
+	staging    *Buffer
+	pipelines  []*Pipeline
+	buffers    map[*Buffer]struct{}
+	idle, busy []vulkan.CommandBuffer
+	lost       error
+	profile    map[string]*Sample
+}
+
+// Open opens a device.
+func Open(opt Options) (*Device, error) {
+	in, err := openInstance(opt.Validation)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Info, len(in.physical))
+	for i, p := range in.physical {
+		list[i] = describe(i, p)
+	}
+	info, err := choose(list, opt.Index)
+	if err != nil {
+		in.close()
+		return nil, fail.New(fail.Other, "run `vkdomino doctor` to see the devices", "%w", err)
+	}
+	d := &Device{Info: info, instance: in, physical: in.physical[info.Index], tier: opt.Tier, validation: opt.Validation, buffers: map[*Buffer]struct{}{}}
+	if d.tier == TierAuto {
+		d.tier = info.Tier()
+	}
+	if opt.MinLimits {
+		d.MaxBindingBytes, d.SharedBytes, d.MaxInvocations = minimumBindingBytes, minimumSharedBytes, minimumInvocations
+	}
+	if err := d.create(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Tier is the tier in use.
+func (d *Device) Tier() Tier { return d.tier }
+
+func (d *Device) create() error {
+	extensions := []string{extPushDesc + "\x00"}
+	if hasDeviceExtension(d.physical, extPortableChild) {
+		extensions = append(extensions, extPortableChild+"\x00")
+	}
+	if d.canRequireSize && hasDeviceExtension(d.physical, extSizeControl) {
+		extensions = append(extensions, extSizeControl+"\x00")
+	}
+	chain := C.shim_feature_chain(cbool(d.canRequireSize))
+	defer C.free(chain)
+	queues := []vulkan.DeviceQueueCreateInfo{{SType: vulkan.StructureTypeDeviceQueueCreateInfo,
+		QueueFamilyIndex: d.queueFamily, QueueCount: 1, PQueuePriorities: []float32{1}}}
+	info := vulkan.DeviceCreateInfo{SType: vulkan.StructureTypeDeviceCreateInfo, PNext: chain,
+		QueueCreateInfoCount: 1, PQueueCreateInfos: queues,
+		EnabledExtensionCount: uint32(len(extensions)), PpEnabledExtensionNames: extensions}
+	var handle vulkan.Device
+	err := check(vulkan.CreateDevice(d.physical, &info, nil, &handle), "vkCreateDevice")
+	info.Free()
+	if err != nil {
+		return err
+	}
+	d.handle = handle
+	if C.shim_load_device(unsafe.Pointer(handle)) == 0 {
+		return fail.New(fail.Other, "update the Vulkan driver", "vk: %s: entry points are missing", d.Name)
+	}
+	var queue vulkan.Queue
+	vulkan.GetDeviceQueue(handle, d.queueFamily, 0, &queue)
+	d.queue = queue
+	vulkan.GetPhysicalDeviceMemoryProperties(d.physical, &d.memory)
+	d.memory.Deref()
+
+	pool := vulkan.CommandPoolCreateInfo{SType: vulkan.StructureTypeCommandPoolCreateInfo, QueueFamilyIndex: d.queueFamily,
+		Flags: vulkan.CommandPoolCreateFlags(vulkan.CommandPoolCreateResetCommandBufferBit)}
+	defer pool.Free()
+	var poolHandle vulkan.CommandPool
+	if err := check(vulkan.CreateCommandPool(handle, &pool, nil, &poolHandle), "vkCreateCommandPool"); err != nil {
+		return err
+	}
+	d.pool = poolHandle
+	fence := vulkan.FenceCreateInfo{SType: vulkan.StructureTypeFenceCreateInfo}
+	defer fence.Free()
+	var fenceHandle vulkan.Fence
+	if err := check(vulkan.CreateFence(handle, &fence, nil, &fenceHandle), "vkCreateFence"); err != nil {
+		return err
+	}
+	d.fence = fenceHandle
+	return nil
+}
+
+// Messages waits for the device and returns the validation messages of error
+// severity since the last call.
+func (d *Device) Messages() []string {
+	if d.handle != nil && d.lost == nil {
+		vulkan.DeviceWaitIdle(d.handle)
+	}
+	return d.instance.messages.take()
+}
+
+// Close waits for the device and destroys everything made from it.
+func (d *Device) Close() []string {
+	if d.handle != nil {
+		if d.lost == nil {
+			vulkan.DeviceWaitIdle(d.handle)
+		}
+		for _, p := range d.pipelines {
+			p.destroy()
+		}
+		for b := range d.buffers {
+			b.destroy()
+		}
+		if d.fence != nil {
+			vulkan.DestroyFence(d.handle, d.fence, nil)
+		}
+		if d.pool != nil {
+			vulkan.DestroyCommandPool(d.handle, d.pool, nil)
+		}
+		vulkan.DestroyDevice(d.handle, nil)
+		d.handle = nil
+	}
+	text := d.instance.messages.take()
+	d.instance.close()
+	return append(text, d.instance.messages.take()...)
+}

@@ -1,0 +1,247 @@
+package vk
+
+/*
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+)
+
+// Access says how a dispatch uses a buffer.
+type Access uint8
+
+// Read, Write or both.
+const (
+	Read      Access = 1
+	Write     Access = 2
+	ReadWrite Access = Read | Write
+)
+
+// Bind is a region bound to a dispatch, with its use.
+type Bind struct {
+	Region
+	Access Access
+}
+
+// Dispatch is one run of a kernel.
+type Dispatch struct {
+	Pipeline *Pipeline
+	Binds    []Bind
+	Push     []byte
+	Groups   [3]uint32
+	Work     float64 // estimated floating-point operations, for cutting submissions
+}
+
+const (
+	// submitWork bounds one submission on a GPU: 0.15 s on a slow 1 TFLOP/s device, well under every watchdog.
+	submitWork = 1.5e11
+	waitSlice  = time.Second
+	waitLimit  = 20 * time.Minute // a CPU driver may need minutes for one step of a large model
+)
+
+// Recorder collects commands and puts barriers between those that depend on
+// each other, from the reads and writes they declare.
+type Recorder struct {
+	device  *Device
+	ops     []C.shim_op
+	cuts    []int // ends of submissions, as indices into ops
+	names   []string
+	work    float64
+	pending []Bind // uses since the last barrier
+	err     error
+}
+
+// NewRecorder starts an empty command list.
+func (d *Device) NewRecorder() *Recorder { return &Recorder{device: d} }
+
+// conflicts reports whether a use must wait for an earlier one: they overlap and one of them writes.
+func (b Bind) conflicts(o Bind) bool {
+	return b.Buffer == o.Buffer && (b.Access|o.Access)&Write != 0 &&
+		b.Offset < o.Offset+o.Bytes && o.Offset < b.Offset+b.Bytes
+}
+
+// order decides whether a barrier must stand before a command that uses binds.
+func (r *Recorder) order(binds []Bind) C.uint32_t {
+	for _, b := range binds {
+		for _, p := range r.pending {
+			if b.conflicts(p) {
+				r.pending = append(r.pending[:0], binds...)
+				return 1
+			}
+		}
+	}
+	r.pending = append(r.pending, binds...)
+	return 0
+}
+
+func (op *cOp) bind(i int, b Region) {
+	op.buffers[i] = C.uint64_t(uintptr(unsafe.Pointer(b.Buffer.handle)))
+	op.offsets[i] = C.uint64_t(b.Offset)
+	op.ranges[i] = C.uint64_t(b.Bytes)
+}
+
+type cOp C.shim_op
+
+func (r *Recorder) push(op cOp, name string, work float64) {
+	if r.work+work > submitWork && r.work > 0 && !r.device.CPU {
+		r.cuts = append(r.cuts, len(r.ops))
+		r.work = 0
+	}
+	r.work += work
+	r.ops = append(r.ops, C.shim_op(op))
+	r.names = append(r.names, name)
+}
+
+// Dispatch records one run of a kernel; a dispatch without groups records nothing.
+func (r *Recorder) Dispatch(d Dispatch) {
+	if r.err != nil || d.Groups[0]*d.Groups[1]*d.Groups[2] == 0 {
+		return
+	}
+	p := d.Pipeline
+	if len(d.Binds) != p.buffers || len(d.Push) != p.pushBytes {
+		r.err = fmt.Errorf("vk: dispatch %s: want %d buffers and %d push bytes, got %d and %d", p.Name, p.buffers, p.pushBytes, len(d.Binds), len(d.Push))
+		return
+	}
+	var op cOp
+	for i, b := range d.Binds {
+		if b.Offset%Align != 0 || b.Offset+b.Bytes > b.Buffer.bytes || b.Bytes <= 0 || b.Bytes > r.device.MaxBindingBytes {
+			r.err = fmt.Errorf("vk: dispatch %s: buffer %d: offset %d, %d bytes of %d (limit %d)", p.Name, i, b.Offset, b.Bytes, b.Buffer.bytes, r.device.MaxBindingBytes)
+			return
+		}
+		op.bind(i, b.Region)
+	}
+	op.kind = C.SHIM_DISPATCH
+	op.barrier = r.order(d.Binds)
+	op.bufferCount = C.uint32_t(len(d.Binds))
+	op.pushBytes = C.uint32_t(len(d.Push))
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&op.push[0])), MaxPushBytes), d.Push)
+	op.x, op.y, op.z = C.uint32_t(d.Groups[0]), C.uint32_t(d.Groups[1]), C.uint32_t(d.Groups[2])
+	op.pipeline = C.uint64_t(uintptr(unsafe.Pointer(p.handle)))
+	op.layout = C.uint64_t(uintptr(unsafe.Pointer(p.layout)))
+	r.push(op, p.Name, d.Work)
+}
+
+// Copy records a copy of min(dst, src) bytes; the regions must not overlap.
+func (r *Recorder) Copy(dst, src Region) {
+	n := min(dst.Bytes, src.Bytes)
+	if r.err != nil || n == 0 {
+		return
+	}
+	var op cOp
+	op.kind = C.SHIM_COPY
+	op.barrier = r.order([]Bind{{dst, Write}, {src, Read}})
+	op.bind(0, Region{dst.Buffer, dst.Offset, n})
+	op.bind(1, src)
+	r.push(op, "copy", 0)
+}
+
+// Fill records filling a region (offset and size multiples of 4) with a 32-bit word.
+func (r *Recorder) Fill(dst Region, word uint32) {
+	if r.err != nil || dst.Bytes == 0 {
+		return
+	}
+	var op cOp
+	op.kind = C.SHIM_FILL
+	op.barrier = r.order([]Bind{{dst, Write}})
+	op.bind(0, dst)
+	op.push[0] = C.uint32_t(word)
+	r.push(op, "fill", 0)
+}
+
+// Submit runs the recorded commands in order, waits for the last, and empties the list.
+func (r *Recorder) Submit() error {
+	defer r.reset()
+	if r.err != nil {
+		return r.err
+	}
+	d := r.device
+	if d.lost != nil {
+		return d.lost
+	}
+	if len(r.ops) == 0 {
+		return nil
+	}
+	if d.profile != nil {
+		return r.submitProfiled()
+	}
+	var err error
+	start := 0
+	for _, end := range append(r.cuts, len(r.ops)) {
+		if err = d.submit(r.ops[start:end], end == len(r.ops)); err != nil {
+			break
+		}
+		start = end
+	}
+	if err == nil {
+		err = d.wait(fmt.Sprintf("%d commands, the last of them %s", len(r.ops), r.names[len(r.names)-1]))
+	}
+	return err
+}
+
+func (r *Recorder) reset() {
+	*r = Recorder{device: r.device, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], pending: r.pending[:0]}
+}
+
+// submit records ops into a command buffer and queues it; the last of a list signals the fence.
+func (d *Device) submit(ops []C.shim_op, last bool) error {
+	if len(d.idle) == 0 {
+		list := make([]vulkan.CommandBuffer, 1)
+		info := vulkan.CommandBufferAllocateInfo{SType: vulkan.StructureTypeCommandBufferAllocateInfo, CommandPool: d.pool,
+			Level: vulkan.CommandBufferLevelPrimary, CommandBufferCount: 1}
+		err := check(vulkan.AllocateCommandBuffers(d.handle, &info, list), "vkAllocateCommandBuffers")
+		info.Free()
+		if err != nil {
+			return err
+		}
+		d.idle = list
+	}
+	cb := d.idle[len(d.idle)-1]
+	d.idle = d.idle[:len(d.idle)-1]
+	defer func() { d.busy = append(d.busy, cb) }()
+	begin := vulkan.CommandBufferBeginInfo{SType: vulkan.StructureTypeCommandBufferBeginInfo, Flags: vulkan.CommandBufferUsageFlags(vulkan.CommandBufferUsageOneTimeSubmitBit)}
+	err := check(vulkan.BeginCommandBuffer(cb, &begin), "vkBeginCommandBuffer")
+	begin.Free()
+	if err != nil {
+		return err
+	}
+	ops[0].barrier = 1 // the commands of earlier submissions come before
+	C.shim_record(unsafe.Pointer(cb), &ops[0], C.uint32_t(len(ops)))
+	if err := check(vulkan.EndCommandBuffer(cb), "vkEndCommandBuffer"); err != nil {
+		return err
+	}
+	var fence unsafe.Pointer
+	if last {
+		fence = unsafe.Pointer(d.fence)
+	}
+	return d.latch(check(vulkan.Result(C.shim_submit(unsafe.Pointer(d.queue), unsafe.Pointer(cb), fence)), "vkQueueSubmit"))
+}
+
+// wait blocks until the fence signals, and makes the command buffers reusable.
+func (d *Device) wait(what string) error {
+	for start := time.Now(); ; {
+		r := vulkan.Result(C.shim_wait(unsafe.Pointer(d.handle), unsafe.Pointer(d.fence), C.uint64_t(waitSlice)))
+		if r == vulkan.Timeout && time.Since(start) < waitLimit {
+			continue
+		}
+		if err := d.latch(check(r, "waiting for "+what)); err != nil {
+			return err
+		}
+		break
+	}
+	d.idle, d.busy = append(d.idle, d.busy...), d.busy[:0]
+	return check(vulkan.ResetFences(d.handle, 1, []vulkan.Fence{d.fence}), "vkResetFences")
+}
+
+// latch remembers that the device is lost or hangs: nothing more is submitted to it.
+func (d *Device) latch(err error) error {
+	if err != nil {
+		d.lost = err
+	}
+	return err
+}

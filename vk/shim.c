@@ -1,0 +1,253 @@
+#include "shim.h"
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Structure types and flags (values of the Vulkan registry).
+enum {
+	ST_SUBMIT_INFO = 4, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_WRITE_DESCRIPTOR_SET = 35, ST_MEMORY_BARRIER = 46,
+	ST_FEATURES_2 = 1000059000, ST_PROPERTIES_2 = 1000059001, ST_16BIT_STORAGE = 1000083000, ST_SUBGROUP_PROPERTIES = 1000094000,
+	ST_DEBUG_MESSENGER = 1000128004, ST_DRIVER_PROPERTIES = 1000196000, ST_SIZE_CONTROL_PROPERTIES = 1000225000,
+	ST_REQUIRED_SUBGROUP_SIZE = 1000225001, ST_SIZE_CONTROL_FEATURES = 1000225002, ST_VALIDATION_FEATURES = 1000247000,
+	STAGE_COMPUTE = 0x20, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
+	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000,
+	ACCESS_SHADER_READ = 0x20, ACCESS_SHADER_WRITE = 0x40, ACCESS_TRANSFER_READ = 0x800, ACCESS_TRANSFER_WRITE = 0x1000,
+	SEVERITY_ERROR = 0x1000, VALIDATE_SYNCHRONIZATION = 4, NOT_PRESENT = -7,
+};
+
+typedef void (*anyfn)(void);
+static anyfn (*get_instance_proc)(shim_handle, const char *);
+static anyfn (*get_device_proc)(shim_handle, const char *);
+static int (*enumerate_layers)(uint32_t *, ShimLayerProperties *);
+static int (*enumerate_instance_extensions)(const char *, uint32_t *, ShimExtensionProperties *);
+static int (*enumerate_device_extensions)(shim_handle, const char *, uint32_t *, ShimExtensionProperties *);
+static void (*get_queue_families)(shim_handle, uint32_t *, ShimQueueFamilyProperties *);
+static void (*get_features2)(shim_handle, ShimFeatures2 *);
+static void (*get_properties2)(shim_handle, ShimProperties2 *);
+static int (*create_messenger)(shim_handle, const ShimMessengerCreateInfo *, const void *, shim_handle *);
+static void (*destroy_messenger)(shim_handle, shim_handle, const void *);
+static int (*create_pipelines)(shim_handle, shim_handle, uint32_t, const ShimComputePipelineCreateInfo *, const void *, shim_handle *);
+static void (*cmd_bind_pipeline)(shim_handle, int32_t, shim_handle);
+static void (*cmd_push_descriptors)(shim_handle, int32_t, shim_handle, uint32_t, uint32_t, const ShimWriteDescriptorSet *);
+static void (*cmd_push_constants)(shim_handle, shim_handle, uint32_t, uint32_t, uint32_t, const void *);
+static void (*cmd_dispatch)(shim_handle, uint32_t, uint32_t, uint32_t);
+static void (*cmd_barrier)(shim_handle, uint32_t, uint32_t, uint32_t, uint32_t, const ShimMemoryBarrier *, uint32_t, const void *, uint32_t, const void *);
+static void (*cmd_copy)(shim_handle, shim_handle, shim_handle, uint32_t, const ShimBufferCopy *);
+static void (*cmd_fill)(shim_handle, shim_handle, uint64_t, uint64_t, uint32_t);
+static int (*queue_submit)(shim_handle, uint32_t, const ShimSubmitInfo *, shim_handle);
+static int (*wait_fences)(shim_handle, uint32_t, const shim_handle *, uint32_t, uint64_t);
+
+void *shim_open_loader(const char *name) {
+	void *lib = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+	return lib ? dlsym(lib, "vkGetInstanceProcAddr") : NULL;
+}
+
+#define INSTANCE_FN(variable, name) (*(anyfn *)&variable = get_instance_proc(instance, name))
+#define DEVICE_FN(variable, name) (*(anyfn *)&variable = get_device_proc(device, name))
+
+int shim_load_global(void *getInstanceProcAddr) {
+	void *instance = NULL;
+	*(void **)&get_instance_proc = getInstanceProcAddr;
+	INSTANCE_FN(enumerate_layers, "vkEnumerateInstanceLayerProperties");
+	INSTANCE_FN(enumerate_instance_extensions, "vkEnumerateInstanceExtensionProperties");
+	return enumerate_layers && enumerate_instance_extensions;
+}
+
+int shim_load_instance(void *instance) {
+	INSTANCE_FN(get_device_proc, "vkGetDeviceProcAddr");
+	INSTANCE_FN(enumerate_device_extensions, "vkEnumerateDeviceExtensionProperties");
+	INSTANCE_FN(get_queue_families, "vkGetPhysicalDeviceQueueFamilyProperties");
+	INSTANCE_FN(get_features2, "vkGetPhysicalDeviceFeatures2");
+	INSTANCE_FN(get_properties2, "vkGetPhysicalDeviceProperties2");
+	INSTANCE_FN(create_messenger, "vkCreateDebugUtilsMessengerEXT");
+	INSTANCE_FN(destroy_messenger, "vkDestroyDebugUtilsMessengerEXT");
+	return get_device_proc && enumerate_device_extensions && get_queue_families && get_features2 && get_properties2;
+}
+
+int shim_load_device(void *device) {
+	DEVICE_FN(create_pipelines, "vkCreateComputePipelines");
+	DEVICE_FN(cmd_bind_pipeline, "vkCmdBindPipeline");
+	DEVICE_FN(cmd_push_descriptors, "vkCmdPushDescriptorSetKHR");
+	DEVICE_FN(cmd_push_constants, "vkCmdPushConstants");
+	DEVICE_FN(cmd_dispatch, "vkCmdDispatch");
+	DEVICE_FN(cmd_barrier, "vkCmdPipelineBarrier");
+	DEVICE_FN(cmd_copy, "vkCmdCopyBuffer");
+	DEVICE_FN(cmd_fill, "vkCmdFillBuffer");
+	DEVICE_FN(queue_submit, "vkQueueSubmit");
+	DEVICE_FN(wait_fences, "vkWaitForFences");
+	return create_pipelines && cmd_bind_pipeline && cmd_push_descriptors && cmd_push_constants && cmd_dispatch && cmd_barrier &&
+		cmd_copy && cmd_fill && queue_submit && wait_fences;
+}
+
+int shim_has_layer(const char *name) {
+	uint32_t n = 0;
+	int found = 0;
+	if (enumerate_layers(&n, NULL) || n == 0) return 0;
+	ShimLayerProperties *list = calloc(n, sizeof *list);
+	enumerate_layers(&n, list);
+	for (uint32_t i = 0; i < n; i++) found |= strcmp(list[i].layerName, name) == 0;
+	free(list);
+	return found;
+}
+
+static int has_extension(const ShimExtensionProperties *list, uint32_t n, const char *name) {
+	for (uint32_t i = 0; i < n; i++)
+		if (strcmp(list[i].extensionName, name) == 0) return 1;
+	return 0;
+}
+
+int shim_has_instance_extension(const char *layer, const char *name) {
+	uint32_t n = 0;
+	if (enumerate_instance_extensions(layer, &n, NULL) || n == 0) return 0;
+	ShimExtensionProperties *list = calloc(n, sizeof *list);
+	enumerate_instance_extensions(layer, &n, list);
+	int found = has_extension(list, n, name);
+	free(list);
+	return found;
+}
+
+int shim_has_device_extension(void *physical, const char *name) {
+	uint32_t n = 0;
+	if (enumerate_device_extensions(physical, NULL, &n, NULL) || n == 0) return 0;
+	ShimExtensionProperties *list = calloc(n, sizeof *list);
+	enumerate_device_extensions(physical, NULL, &n, list);
+	int found = has_extension(list, n, name);
+	free(list);
+	return found;
+}
+
+// The first queue family that computes, or -1.
+int shim_compute_queue_family(void *physical, uint32_t *timestampBits) {
+	uint32_t n = 0;
+	int family = -1;
+	get_queue_families(physical, &n, NULL);
+	ShimQueueFamilyProperties *list = calloc(n, sizeof *list);
+	get_queue_families(physical, &n, list);
+	for (uint32_t i = 0; i < n && family < 0; i++)
+		if ((list[i].queueFlags & QUEUE_COMPUTE) && list[i].queueCount > 0) {
+			family = (int)i;
+			*timestampBits = list[i].timestampValidBits;
+		}
+	free(list);
+	return family;
+}
+
+void shim_capabilities(void *physical, int haveSizeControl, int haveDriver, shim_caps *out) {
+	ShimSubgroupSizeControlFeatures fc = {ST_SIZE_CONTROL_FEATURES};
+	Shim16BitStorageFeatures f16 = {ST_16BIT_STORAGE, haveSizeControl ? &fc : NULL};
+	ShimFeatures2 f2 = {ST_FEATURES_2, &f16};
+	get_features2(physical, &f2);
+	ShimSubgroupSizeControlProperties pc = {ST_SIZE_CONTROL_PROPERTIES};
+	ShimDriverProperties pd = {ST_DRIVER_PROPERTIES, haveSizeControl ? &pc : NULL};
+	ShimSubgroupProperties ps = {ST_SUBGROUP_PROPERTIES, haveDriver ? (void *)&pd : pd.pNext};
+	ShimProperties2 p2 = {ST_PROPERTIES_2, &ps};
+	get_properties2(physical, &p2);
+	memset(out, 0, sizeof *out);
+	out->storage16 = f16.storageBuffer16BitAccess;
+	out->subgroupSizeControl = fc.subgroupSizeControl;
+	out->fullSubgroups = fc.computeFullSubgroups;
+	out->subgroupSize = ps.subgroupSize;
+	out->subgroupStages = ps.supportedStages;
+	out->subgroupOperations = ps.supportedOperations;
+	out->minSubgroupSize = pc.minSubgroupSize;
+	out->maxSubgroupSize = pc.maxSubgroupSize;
+	out->requiredSubgroupSizeStages = pc.requiredSubgroupSizeStages;
+	memcpy(out->driverName, pd.driverName, sizeof out->driverName);
+	memcpy(out->driverInfo, pd.driverInfo, sizeof out->driverInfo);
+}
+
+// The pNext chain for vkCreateDevice; C memory that the caller frees with free().
+void *shim_feature_chain(int sizeControl) {
+	struct { Shim16BitStorageFeatures f16; ShimSubgroupSizeControlFeatures fc; } *chain = calloc(1, sizeof *chain);
+	chain->f16.sType = ST_16BIT_STORAGE;
+	chain->f16.storageBuffer16BitAccess = 1;
+	if (sizeControl) {
+		chain->f16.pNext = &chain->fc;
+		chain->fc = (ShimSubgroupSizeControlFeatures){ST_SIZE_CONTROL_FEATURES, NULL, 1, 1};
+	}
+	return chain;
+}
+
+extern void vkdominoMessage(uintptr_t user, char *id, char *text);
+
+static uint32_t on_message(uint32_t severity, uint32_t types, const ShimMessengerCallbackDataHead *data, void *user) {
+	(void)types;
+	if (severity & SEVERITY_ERROR)
+		vkdominoMessage((uintptr_t)user, (char *)(data->pMessageIdName ? data->pMessageIdName : ""), (char *)(data->pMessage ? data->pMessage : ""));
+	return 0;
+}
+
+static ShimMessengerCreateInfo messenger_info(uintptr_t user) {
+	return (ShimMessengerCreateInfo){ST_DEBUG_MESSENGER, NULL, 0, SEVERITY_ERROR, 7, on_message, (void *)user};
+}
+
+// The pNext chain for vkCreateInstance; C memory that lives as long as the process.
+void *shim_validation_chain(int synchronization, uintptr_t user) {
+	static const int32_t enables[1] = {VALIDATE_SYNCHRONIZATION};
+	struct { ShimValidationFeatures features; ShimMessengerCreateInfo messenger; } *chain = calloc(1, sizeof *chain);
+	chain->messenger = messenger_info(user);
+	chain->features = (ShimValidationFeatures){ST_VALIDATION_FEATURES, &chain->messenger, synchronization ? 1 : 0, enables, 0, NULL};
+	return chain;
+}
+
+int shim_create_messenger(void *instance, uintptr_t user, void **out) {
+	if (!create_messenger) return NOT_PRESENT;
+	ShimMessengerCreateInfo info = messenger_info(user);
+	return create_messenger(instance, &info, NULL, out);
+}
+
+void shim_destroy_messenger(void *instance, void *messenger) {
+	if (destroy_messenger) destroy_messenger(instance, messenger, NULL);
+}
+
+int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, uint32_t specCount, const uint32_t *spec, void **out) {
+	ShimSpecializationMapEntry entries[16];
+	if (specCount > 16) return NOT_PRESENT;
+	for (uint32_t i = 0; i < specCount; i++) entries[i] = (ShimSpecializationMapEntry){i, i * 4, 4};
+	ShimSpecializationInfo info = {specCount, entries, specCount * 4, spec};
+	ShimRequiredSubgroupSize required = {ST_REQUIRED_SUBGROUP_SIZE, NULL, subgroupSize};
+	ShimComputePipelineCreateInfo create = {ST_COMPUTE_PIPELINE, NULL, 0,
+		{ST_SHADER_STAGE, subgroupSize ? &required : NULL, subgroupSize ? FULL_SUBGROUPS : 0, STAGE_COMPUTE, module, "main", specCount ? &info : NULL},
+		layout, NULL, 0};
+	return create_pipelines(device, NULL, 1, &create, NULL, out);
+}
+
+static void record_dispatch(void *commandBuffer, const shim_op *op) {
+	ShimDescriptorBufferInfo infos[SHIM_MAX_BUFFERS];
+	ShimWriteDescriptorSet writes[SHIM_MAX_BUFFERS];
+	for (uint32_t i = 0; i < op->bufferCount; i++) {
+		infos[i] = (ShimDescriptorBufferInfo){(shim_handle)(uintptr_t)op->buffers[i], op->offsets[i], op->ranges[i]};
+		writes[i] = (ShimWriteDescriptorSet){ST_WRITE_DESCRIPTOR_SET, NULL, NULL, i, 0, 1, DESCRIPTOR_STORAGE_BUFFER, NULL, &infos[i], NULL};
+	}
+	shim_handle layout = (shim_handle)(uintptr_t)op->layout;
+	cmd_bind_pipeline(commandBuffer, BIND_COMPUTE, (shim_handle)(uintptr_t)op->pipeline);
+	cmd_push_descriptors(commandBuffer, BIND_COMPUTE, layout, 0, op->bufferCount, writes);
+	if (op->pushBytes) cmd_push_constants(commandBuffer, layout, STAGE_COMPUTE, 0, op->pushBytes, op->push);
+	cmd_dispatch(commandBuffer, op->x, op->y, op->z);
+}
+
+void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n) {
+	const uint32_t stages = PIPE_COMPUTE | PIPE_TRANSFER;
+	const ShimMemoryBarrier all = {ST_MEMORY_BARRIER, NULL, ACCESS_SHADER_WRITE | ACCESS_TRANSFER_WRITE,
+		ACCESS_SHADER_READ | ACCESS_SHADER_WRITE | ACCESS_TRANSFER_READ | ACCESS_TRANSFER_WRITE};
+	for (const shim_op *op = ops; op < ops + n; op++) {
+		if (op->barrier) cmd_barrier(commandBuffer, stages, stages, 0, 1, &all, 0, NULL, 0, NULL);
+		shim_handle first = (shim_handle)(uintptr_t)op->buffers[0];
+		switch (op->kind) {
+		case SHIM_DISPATCH: record_dispatch(commandBuffer, op); break;
+		case SHIM_COPY: {
+			ShimBufferCopy copy = {op->offsets[1], op->offsets[0], op->ranges[0]};
+			cmd_copy(commandBuffer, (shim_handle)(uintptr_t)op->buffers[1], first, 1, &copy);
+			break;
+		}
+		case SHIM_FILL: cmd_fill(commandBuffer, first, op->offsets[0], op->ranges[0], op->push[0]); break;
+		}
+	}
+}
+
+int shim_submit(void *queue, void *commandBuffer, void *fence) {
+	ShimSubmitInfo info = {ST_SUBMIT_INFO, NULL, 0, NULL, NULL, 1, &commandBuffer, 0, NULL};
+	return queue_submit(queue, 1, &info, fence);
+}
+
+int shim_wait(void *device, void *fence, uint64_t nanoseconds) { return wait_fences(device, 1, &fence, 1, nanoseconds); }
