@@ -1,0 +1,222 @@
+// Package atomicfile writes files and directories so that a reader, after a crash or a power loss at any moment, finds
+// either the whole old content or the whole new content and never a mix.
+//
+// A file is written under a temporary name beside its place, synced, renamed over it, and its directory is synced.
+// A directory is built as name.tmp, every file in it is synced, then it is renamed to its name. Where a directory stands
+// there already it is first parked as name.old; RecoverDir puts it back if the process died in between.
+//
+// Every error that comes from the file system carries the exit code fail.Disk. Errors of the caller's write function
+// are returned as they are. Whatever fails, the temporary files are removed and what stood there before is untouched.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"vkdomino/internal/fail"
+)
+
+const (
+	// TmpSuffix ends the name of a directory that is being written.
+	TmpSuffix = ".tmp"
+	// OldSuffix ends the name of a directory that is being replaced.
+	OldSuffix = ".old"
+
+	diskHint = "free some space, or choose a folder on another file system"
+	dirPerm  = 0o755
+)
+
+// WriteFile writes data to path with permissions perm, atomically.
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return Write(path, perm, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Write creates path with the bytes that write sends to its writer, atomically. An error of the writer itself comes back
+// with the exit code fail.Disk, an error that write makes on its own account unchanged.
+func Write(path string, perm fs.FileMode, write func(w io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+TmpSuffix)
+	if err != nil {
+		return diskError(err)
+	}
+	if err := fill(f, perm, write); err != nil {
+		f.Close()
+		return errors.Join(err, removeFile(f.Name()))
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return errors.Join(diskError(err), removeFile(f.Name()))
+	}
+	return syncPath(filepath.Dir(path))
+}
+
+// fill runs write on f, then sets the permissions, syncs and closes it.
+func fill(f *os.File, perm fs.FileMode, write func(w io.Writer) error) error {
+	w := &diskWriter{w: f}
+	if err := write(w); err != nil {
+		if w.err != nil && fail.CodeOf(err) == fail.Other {
+			return fail.New(fail.Disk, diskHint, "%w", err)
+		}
+		return err
+	}
+	if w.err != nil {
+		return diskError(w.err)
+	}
+	for _, step := range []func() error{func() error { return f.Chmod(perm) }, f.Sync, f.Close} {
+		if err := step(); err != nil {
+			return diskError(err)
+		}
+	}
+	return nil
+}
+
+// diskWriter remembers the first error of w, so that it can be told from an error of who writes.
+type diskWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (d *diskWriter) Write(p []byte) (int, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	n, err := d.w.Write(p)
+	if err != nil {
+		d.err = err
+	}
+	return n, err
+}
+
+// WriteDir makes the directory final out of what write puts into tmp, atomically. The parents of final are created as
+// needed; a directory that stands at final is replaced, and removed once the new one is in place.
+func WriteDir(final string, write func(tmp string) error) error {
+	final = filepath.Clean(final)
+	parent, tmp := filepath.Dir(final), final+TmpSuffix
+	if err := os.MkdirAll(parent, dirPerm); err != nil {
+		return diskError(err)
+	}
+	if err := RecoverDir(final); err != nil {
+		return err
+	}
+	if err := os.Mkdir(tmp, dirPerm); err != nil {
+		return diskError(err)
+	}
+	if err := buildDir(tmp, write); err != nil {
+		return errors.Join(err, removeTree(tmp))
+	}
+	if err := swapDir(tmp, final); err != nil {
+		return errors.Join(err, removeTree(tmp))
+	}
+	return nil
+}
+
+// RecoverDir undoes what a WriteDir of final that was cut off has left: it removes final.tmp, puts final.old back when
+// final itself is missing, and removes final.old otherwise.
+func RecoverDir(final string) error {
+	if err := removeTree(final + TmpSuffix); err != nil {
+		return err
+	}
+	old := final + OldSuffix
+	if !exists(old) {
+		return nil
+	}
+	if exists(final) {
+		return removeTree(old)
+	}
+	if err := os.Rename(old, final); err != nil {
+		return diskError(err)
+	}
+	return syncPath(filepath.Dir(final))
+}
+
+// RemoveDir removes the directory dir in such a way that a crash leaves it whole or leaves only dir.tmp, which RecoverDir
+// clears away.
+func RemoveDir(dir string) error {
+	dir = filepath.Clean(dir)
+	tmp := dir + TmpSuffix
+	if err := removeTree(tmp); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, tmp); err != nil {
+		return diskError(err)
+	}
+	if err := syncPath(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return removeTree(tmp)
+}
+
+// buildDir runs write on tmp and syncs all that it made.
+func buildDir(tmp string, write func(tmp string) error) error {
+	if err := write(tmp); err != nil {
+		return err
+	}
+	return filepath.WalkDir(tmp, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return diskError(err)
+		}
+		return syncPath(path)
+	})
+}
+
+// swapDir puts tmp in the place of final.
+func swapDir(tmp, final string) error {
+	parent, old := filepath.Dir(final), final+OldSuffix
+	replace := exists(final)
+	if replace {
+		if err := os.Rename(final, old); err != nil {
+			return diskError(err)
+		}
+	}
+	if err := os.Rename(tmp, final); err != nil {
+		if replace {
+			err = errors.Join(err, os.Rename(old, final))
+		}
+		return diskError(err)
+	}
+	if err := syncPath(parent); err != nil {
+		return err
+	}
+	return removeTree(old)
+}
+
+// syncPath flushes a file or the entries of a directory to the disk.
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return diskError(err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !syncUnsupported(err) {
+		return diskError(err)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return diskError(err)
+	}
+	return nil
+}
+
+func removeTree(path string) error {
+	if err := os.RemoveAll(path); err != nil {
+		return diskError(err)
+	}
+	return nil
+}
+
+func diskError(err error) error {
+	return fail.New(fail.Disk, diskHint, "atomicfile: %w", fmt.Errorf("write: %w", err))
+}
