@@ -3,6 +3,7 @@ package oracle
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // tinyRMS stands in for the size of a reference that is zero or nearly so, so that the scaled
@@ -77,9 +78,10 @@ func Sweep(dims int, seed uint64, n, maxProduct int) [][]int {
 }
 
 // SweepOf returns n shapes whose dimension d is drawn from values[d] and whose product is at most
-// maxProduct (0, and any other product too large for some size, leaves that size out). Shapes
+// maxProduct; a size too large for that even beside the smallest others is never drawn. Shapes
 // are chosen greedily so that few of them cover many pairs of sizes of two dimensions, and every
-// size of every dimension as soon as n allows. Equal arguments give equal shapes.
+// size of every dimension as soon as n allows. Equal arguments give equal shapes. It returns no
+// shape where there is no dimension or none fits.
 func SweepOf(values [][]int, seed uint64, n, maxProduct int) [][]int {
 	s := sweep{
 		values: values, limit: maxProduct,
@@ -89,11 +91,9 @@ func SweepOf(values [][]int, seed uint64, n, maxProduct int) [][]int {
 	}
 	var shapes [][]int
 	for range n {
-		shape := s.next()
-		if shape == nil {
-			break
+		if shape := s.next(); shape != nil {
+			shapes = append(shapes, shape)
 		}
-		shapes = append(shapes, shape)
 	}
 	return shapes
 }
@@ -124,7 +124,7 @@ func (s *sweep) next() []int {
 	shape := make([]int, len(s.values))
 	product := 1
 	for i, d := range order {
-		v, ok := s.best(d, order[:i], shape, product)
+		v, ok := s.best(d, order[:i], shape, s.room(product, order[i+1:]))
 		if !ok {
 			return nil
 		}
@@ -135,30 +135,58 @@ func (s *sweep) next() []int {
 	return shape
 }
 
-// leastUsed returns the dimension that holds the size drawn least often, -1 without any size.
+// room returns the largest size that a dimension may have beside a product of chosen sizes and
+// the smallest sizes, but for 0, of the dimensions still open.
+func (s *sweep) room(product int, open []int) int {
+	for _, d := range open {
+		least := 0
+		for _, v := range s.values[d] {
+			if v > 0 && (least == 0 || v < least) {
+				least = v
+			}
+		}
+		product *= max(least, 1)
+	}
+	if product == 0 {
+		return math.MaxInt
+	}
+	return s.limit / product
+}
+
+// leastUsed returns the dimension that holds the size drawn least often among those that fit,
+// -1 where there is none.
 func (s *sweep) leastUsed() int {
 	at, least := -1, 0
 	for d, sizes := range s.values {
+		open := slices.Concat(s.dims()[:d], s.dims()[d+1:])
+		room := s.room(1, open)
 		for _, v := range sizes {
-			if v > s.limit {
-				continue
-			}
-			if at < 0 || s.used[[2]int{d, v}] < least {
-				at, least = d, s.used[[2]int{d, v}]
+			used := s.used[[2]int{d, v}]
+			if v <= room && (at < 0 || used < least) {
+				at, least = d, used
 			}
 		}
 	}
 	return at
 }
 
-// best returns the size for dimension d that fits the limit and makes most new pairs with the
+// dims returns the numbers of all dimensions.
+func (s *sweep) dims() []int {
+	all := make([]int, len(s.values))
+	for d := range all {
+		all[d] = d
+	}
+	return all
+}
+
+// best returns the size of dimension d, at most room, that makes most new pairs with the
 // dimensions already set; ties go to the size drawn least, then to chance.
-func (s *sweep) best(d int, set, shape []int, product int) (size int, ok bool) {
+func (s *sweep) best(d int, set, shape []int, room int) (size int, ok bool) {
 	topPairs, topUsed := 0, 0
 	sizes := s.values[d]
 	for _, i := range s.rng.Perm(len(sizes)) {
 		v := sizes[i]
-		if v*product > s.limit {
+		if v > room {
 			continue
 		}
 		fresh, used := 0, s.used[[2]int{d, v}]
