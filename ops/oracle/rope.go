@@ -7,7 +7,7 @@ import "math"
 func InvFreq(hd int, theta float64) []float64 {
 	inv := make([]float64, hd/2)
 	for i := range inv {
-		inv[i] = float64(float32(math.Pow(theta, -2*float64(i)/float64(hd))))
+		inv[i] = float64(float32(1 / math.Pow(theta, 2*float64(i)/float64(hd))))
 	}
 	return inv
 }
