@@ -100,7 +100,7 @@ func (r *Recorder) push(op cOp, name string, work float64) {
 
 // Dispatch records one run of a kernel; a dispatch without groups records nothing.
 func (r *Recorder) Dispatch(d Dispatch) {
-	if r.err != nil || d.Groups[0]*d.Groups[1]*d.Groups[2] == 0 {
+	if r.err != nil || d.Groups[0] == 0 || d.Groups[1] == 0 || d.Groups[2] == 0 {
 		return
 	}
 	p := d.Pipeline

@@ -1,0 +1,269 @@
+package ops
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"unsafe"
+
+	"vkdomino/internal/fail"
+	"vkdomino/shaders"
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
+
+// blockBytes is the size of the buffers that small tensors share.
+const blockBytes = 32 << 20
+
+// Context is what ops record into: a device, its compiled kernels, its memory
+// and the list of commands not yet submitted. A Context is used by one
+// goroutine. A dry Context has no device: it only counts what is allocated.
+type Context struct {
+	Device *vk.Device
+
+	recorder  *vk.Recorder
+	kernels   map[string]*vk.Pipeline
+	plan      []Allocation
+	blocks    []*vk.Buffer
+	used      [2]int64 // of the current block of each memory, in bytes
+	current   [2]*vk.Buffer
+	workspace tensors.Tensor // partial sums of split GEMMs and reductions
+	err       error
+}
+
+// Allocation is one entry of the memory plan.
+type Allocation struct {
+	Name  string
+	Bytes int64
+}
+
+// New returns a Context on a device.
+func New(d *vk.Device) *Context {
+	return &Context{Device: d, recorder: d.NewRecorder(), kernels: map[string]*vk.Pipeline{}}
+}
+
+// NewDry returns a Context that allocates nothing and runs nothing: what is
+// allocated from it makes the memory plan.
+func NewDry() *Context { return &Context{} }
+
+// Dry reports whether the Context only counts.
+func (c *Context) Dry() bool { return c.Device == nil }
+
+// Err is the first error of any op since the last Submit.
+func (c *Context) Err() error { return c.err }
+
+// Fail records an error, unless there is one already.
+func (c *Context) Fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+func (c *Context) failf(format string, args ...any) { c.Fail(fmt.Errorf("ops: "+format, args...)) }
+
+// want records an error unless t has the given shape.
+func (c *Context) want(op, name string, t tensors.Tensor, shape ...int) bool {
+	if !t.Is(shape...) {
+		c.failf("%s: %s: want %v, got %v", op, name, shape, t.Shape)
+	}
+	return c.err == nil
+}
+
+// Alloc returns a device tensor of the given shape; its contents are undefined.
+func (c *Context) Alloc(name string, dtype tensors.DType, shape ...int) tensors.Tensor {
+	return c.alloc(name, vk.DeviceLocal, dtype, shape)
+}
+
+// AllocHost returns a tensor in memory that host and device both see, for step
+// inputs and results.
+func (c *Context) AllocHost(name string, dtype tensors.DType, shape ...int) tensors.Tensor {
+	return c.alloc(name, vk.HostVisible, dtype, shape)
+}
+
+func (c *Context) alloc(name string, memory vk.Memory, dtype tensors.DType, shape []int) tensors.Tensor {
+	t := tensors.Tensor{Name: name, DType: dtype, Shape: shape}
+	bytes := (max(t.Bytes(), 1) + vk.Align - 1) / vk.Align * vk.Align
+	c.plan = append(c.plan, Allocation{name, bytes})
+	if c.Dry() {
+		t.Region.Bytes = t.Bytes()
+		return t
+	}
+	b, offset, err := c.place(bytes, memory)
+	if err != nil {
+		c.Fail(fmt.Errorf("ops: allocating %s %v: %w", name, shape, err))
+		return t
+	}
+	t.Region = vk.Region{Buffer: b, Offset: offset, Bytes: t.Bytes()}
+	return t
+}
+
+// place finds room for an allocation: in the current block, or in a buffer of its own when it is large.
+func (c *Context) place(bytes int64, memory vk.Memory) (*vk.Buffer, int64, error) {
+	if bytes > blockBytes/4 {
+		b, err := c.Device.NewBuffer(bytes, memory)
+		if err == nil {
+			c.blocks = append(c.blocks, b)
+		}
+		return b, 0, err
+	}
+	if c.current[memory] == nil || c.used[memory]+bytes > blockBytes {
+		b, err := c.Device.NewBuffer(blockBytes, memory)
+		if err != nil {
+			return nil, 0, err
+		}
+		c.blocks = append(c.blocks, b)
+		c.current[memory], c.used[memory] = b, 0
+	}
+	offset := c.used[memory]
+	c.used[memory] += bytes
+	return c.current[memory], offset, nil
+}
+
+// Release frees every tensor of the Context; compiled kernels stay.
+func (c *Context) Release() {
+	for _, b := range c.blocks {
+		b.Free()
+	}
+	c.blocks, c.plan, c.current, c.used = nil, nil, [2]*vk.Buffer{}, [2]int64{}
+	c.workspace = tensors.Tensor{}
+}
+
+// Plan lists the allocations, the largest first, and their sum in bytes.
+func (c *Context) Plan() ([]Allocation, int64) {
+	list := append([]Allocation{}, c.plan...)
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Bytes > list[j].Bytes })
+	var total int64
+	for _, a := range list {
+		total += a.Bytes
+	}
+	return list, total
+}
+
+// Submit runs what was recorded, in order, and waits. It returns the first
+// error since the last Submit and clears it.
+func (c *Context) Submit() error {
+	err := c.err
+	c.err = nil
+	if c.Dry() {
+		return err
+	}
+	if err != nil {
+		c.recorder = c.Device.NewRecorder()
+		return err
+	}
+	return c.recorder.Submit()
+}
+
+// Upload writes raw elements to t. The device must be idle.
+func (c *Context) Upload(t tensors.Tensor, data []byte) {
+	if c.err != nil || c.Dry() {
+		return
+	}
+	if int64(len(data)) != t.Bytes() {
+		c.failf("upload %s: want %d bytes, got %d", t.Name, t.Bytes(), len(data))
+		return
+	}
+	if err := c.Device.Write(t.Region, data); err != nil {
+		c.Fail(fmt.Errorf("ops: upload %s: %w", t.Name, err))
+	}
+}
+
+// UploadF32 writes values to t in its own dtype (F32 or BF16). The device must be idle.
+func (c *Context) UploadF32(t tensors.Tensor, values []float32) {
+	switch t.DType {
+	case tensors.F32:
+		c.Upload(t, asBytes(values))
+	case tensors.BF16:
+		c.Upload(t, tensors.BF16Bytes(values))
+	default:
+		c.failf("upload %s: dtype %s", t.Name, t.DType)
+	}
+}
+
+// UploadI32 writes integers to t. The device must be idle.
+func (c *Context) UploadI32(t tensors.Tensor, values []int32) { c.Upload(t, asBytes(values)) }
+
+// Download reads raw elements of t. The device must be idle.
+func (c *Context) Download(t tensors.Tensor) ([]byte, error) {
+	if c.Dry() {
+		return nil, errors.New("ops: download from a dry context")
+	}
+	data := make([]byte, t.Bytes())
+	if err := c.Device.Read(t.Region, data); err != nil {
+		return nil, fmt.Errorf("ops: download %s: %w", t.Name, err)
+	}
+	return data, nil
+}
+
+// Float32s reads t (F32 or BF16) as float32 values. The device must be idle.
+func (c *Context) Float32s(t tensors.Tensor) ([]float32, error) {
+	data, err := c.Download(t)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, t.Len())
+	if t.DType == tensors.BF16 {
+		half := make([]uint16, t.Len())
+		copy(asBytes(half), data)
+		return tensors.F32s(half), nil
+	}
+	copy(asBytes(out), data)
+	return out, nil
+}
+
+// Int32s reads t as integers. The device must be idle.
+func (c *Context) Int32s(t tensors.Tensor) ([]int32, error) {
+	data, err := c.Download(t)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]int32, t.Len())
+	copy(asBytes(out), data)
+	return out, nil
+}
+
+// asBytes views a slice of plain numbers as bytes in the host's order, which is
+// the device's.
+func asBytes[T float32 | int32 | uint32 | uint16](s []T) []byte {
+	if len(s) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), len(s)*int(unsafe.Sizeof(s[0])))
+}
+
+// Zero records filling t with zero bytes.
+func (c *Context) Zero(t tensors.Tensor) {
+	if c.err == nil && !c.Dry() && t.Bytes() > 0 {
+		r := t.Region
+		r.Bytes = (r.Bytes + 3) / 4 * 4
+		c.recorder.Fill(r, 0)
+	}
+}
+
+// Copy records copying src to dst, of the same dtype and length.
+func (c *Context) Copy(dst, src tensors.Tensor) {
+	if dst.DType != src.DType || dst.Len() != src.Len() {
+		c.failf("copy %s %v to %s %v", src.Name, src.Shape, dst.Name, dst.Shape)
+	}
+	if c.err == nil && !c.Dry() {
+		c.recorder.Copy(dst.Region, src.Region)
+	}
+}
+
+// pipeline compiles a kernel once per set of specialisation constants.
+func (c *Context) pipeline(name string, buffers, pushBytes int, spec []uint32) (*vk.Pipeline, error) {
+	key := fmt.Sprint(name, spec)
+	if p := c.kernels[key]; p != nil {
+		return p, nil
+	}
+	spirv, err := shaders.SPIRV(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.Device.NewPipeline(name, spirv, buffers, pushBytes, spec)
+	if err != nil {
+		return nil, fail.New(fail.CodeOf(err), "the driver does not compile this kernel; run `vkdomino doctor`", "%w", err)
+	}
+	c.kernels[key] = p
+	return p, nil
+}

@@ -1,0 +1,244 @@
+package ops
+
+import (
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
+
+// Layout says how a GEMM reads its operands; all are row-major.
+type Layout int
+
+// C[M,N] from NT: A[M,K] B[N,K]ᵀ (a linear layer), NN: A[M,K] B[K,N] (its
+// gradient by the input), TN: A[K,M]ᵀ B[K,N] (its gradient by the weight).
+const (
+	NT Layout = iota
+	NN
+	TN
+)
+
+var layoutNames = [...]string{"nt", "nn", "tn"}
+
+// Tiles of the GEMM kernels, and how far a product is split along K.
+const (
+	t0Columns      = 4   // columns of a lane
+	t1Tile         = 64  // rows and columns of a workgroup
+	splitDepth     = 256 // the least range of K that is worth a split
+	splitMost      = 16
+	workspaceBytes = 16 << 20
+)
+
+// matrix is a rows x cols part of a tensor with a row pitch, in elements.
+type matrix struct {
+	tensors.Tensor
+	rows, cols, pitch int
+}
+
+func wholeMatrix(t tensors.Tensor) matrix { return matrix{t, t.Rows(), t.Cols(), t.Cols()} }
+
+// part is the matrix's rows r0.. and columns c0.., of the given size.
+func (m matrix) part(r0, c0, rows, cols int) matrix {
+	size := int64(m.DType.Size())
+	p := m
+	p.rows, p.cols = rows, cols
+	p.Region.Offset += int64(r0*m.pitch+c0) * size
+	p.Region.Bytes = (int64(rows-1)*int64(m.pitch) + int64(cols)) * size
+	return p
+}
+
+// Gemm writes C = op(A) op(B), accumulated in f32.
+// A and B have one dtype (F32 or BF16); C is F32, or BF16 like them. K = 0 gives zeros.
+func (c *Context) Gemm(layout Layout, C, A, B tensors.Tensor) { c.gemm(layout, C, C, A, B, false) }
+
+// GemmAdd writes C = D + op(A) op(B). D has C's shape and dtype and may be C.
+func (c *Context) GemmAdd(layout Layout, C, D, A, B tensors.Tensor) {
+	c.gemm(layout, C, D, A, B, true)
+}
+
+func (c *Context) gemm(layout Layout, C, D, A, B tensors.Tensor, add bool) {
+	m, n, k := C.Rows(), C.Cols(), A.Cols()
+	ok := A.Rows() == m && B.Rows() == n && B.Cols() == k
+	switch layout {
+	case NN:
+		ok = A.Rows() == m && B.Rows() == k && B.Cols() == n
+	case TN:
+		k = A.Rows()
+		ok = A.Cols() == m && B.Rows() == k && B.Cols() == n
+	}
+	if !ok || A.DType != B.DType || (add && (D.Len() != C.Len() || D.DType != C.DType)) {
+		c.failf("gemm %s: C %v %s, D %v, A %v %s, B %v %s", layoutNames[layout], C.Shape, C.DType, D.Shape, A.Shape, A.DType, B.Shape, B.DType)
+	}
+	if c.err != nil || m == 0 || n == 0 || c.Dry() {
+		return
+	}
+	if k == 0 {
+		if !add {
+			c.Zero(C)
+		} else if C.Region != D.Region {
+			c.Copy(C, D)
+		}
+		return
+	}
+	g := gemm{layout, wholeMatrix(C), wholeMatrix(D), wholeMatrix(A), wholeMatrix(B), m, n, k, add}
+	g.C.rows, g.C.cols, g.C.pitch = m, n, n
+	g.D.rows, g.D.cols, g.D.pitch = m, n, n
+	c.gemmFit(g)
+}
+
+// gemm is one product with all its sizes.
+type gemm struct {
+	layout     Layout
+	C, D, A, B matrix
+	m, n, k    int
+	add        bool
+}
+
+func half(n int) int { return max(64, (n/2+63)/64*64) }
+
+// gemmFit halves a product until every operand can be bound, and runs the parts.
+func (c *Context) gemmFit(g gemm) {
+	over := func(m matrix) bool { return m.Region.Bytes+vk.Align > c.Device.MaxBindingBytes }
+	tooBig := map[Layout][3]bool{ // by M, N, K
+		NT: {over(g.A), over(g.B), false},
+		NN: {over(g.A), false, over(g.B)},
+		TN: {false, false, over(g.A) || over(g.B)},
+	}[g.layout]
+	switch {
+	case (tooBig[0] || over(g.C)) && g.m > 64:
+		c.gemmFit(g.rows(0, half(g.m)))
+		c.gemmFit(g.rows(half(g.m), g.m))
+	case tooBig[1] && g.n > 64:
+		c.gemmFit(g.columns(0, half(g.n)))
+		c.gemmFit(g.columns(half(g.n), g.n))
+	case tooBig[2] && g.k > 64:
+		c.gemmFit(g.depth(0, half(g.k)))
+		rest := g.depth(half(g.k), g.k)
+		rest.D, rest.add = rest.C, true
+		c.gemmFit(rest)
+	default:
+		c.gemmRun(g)
+	}
+}
+
+func (g gemm) rows(lo, hi int) gemm {
+	n := hi - lo
+	g.m, g.C, g.D = n, g.C.part(lo, 0, n, g.n), g.D.part(lo, 0, n, g.n)
+	if g.layout == TN {
+		g.A = g.A.part(0, lo, g.k, n)
+	} else {
+		g.A = g.A.part(lo, 0, n, g.k)
+	}
+	return g
+}
+
+func (g gemm) columns(lo, hi int) gemm {
+	n := hi - lo
+	g.n, g.C, g.D = n, g.C.part(0, lo, g.m, n), g.D.part(0, lo, g.m, n)
+	if g.layout == NT {
+		g.B = g.B.part(lo, 0, n, g.k)
+	} else {
+		g.B = g.B.part(0, lo, g.k, n)
+	}
+	return g
+}
+
+func (g gemm) depth(lo, hi int) gemm {
+	n := hi - lo
+	g.k = n
+	switch g.layout {
+	case NT:
+		g.A, g.B = g.A.part(0, lo, g.m, n), g.B.part(0, lo, g.n, n)
+	case NN:
+		g.A, g.B = g.A.part(0, lo, g.m, n), g.B.part(lo, 0, n, g.n)
+	case TN:
+		g.A, g.B = g.A.part(lo, 0, n, g.m), g.B.part(lo, 0, n, g.n)
+	}
+	return g
+}
+
+// tile is the rows and columns of a workgroup, the kernel's tier and its first specialisation constants.
+func (c *Context) gemmTile(g gemm) (tm, tn int, tier string, spec []uint32) {
+	if c.Device.Tier() == vk.T1 {
+		return t1Tile, t1Tile, "gemm_t1", []uint32{0, 0}
+	}
+	lanes := c.Device.SubgroupSize
+	step := lanes
+	if g.layout == TN {
+		step = 4 * lanes
+	}
+	tm = max(step, 32/step*step)
+	for tm > step && tm/2 >= g.m {
+		tm = max(step, tm/2/step*step)
+	}
+	return tm, lanes * t0Columns, "gemm_t0", []uint32{uint32(lanes), uint32(tm)}
+}
+
+// splits is the number of ranges of K: as many as keep the device busy, a function of shape and tier alone.
+func (c *Context) splits(g gemm, tiles int) int {
+	busy := 4
+	if c.Device.Tier() == vk.T1 {
+		busy = 128
+	}
+	n := min(ceilDiv(busy, tiles), g.k/splitDepth, splitMost, workspaceBytes/4/(g.m*g.n))
+	return max(n, 1)
+}
+
+func (c *Context) gemmRun(g gemm) {
+	tm, tn, kernel, spec := c.gemmTile(g)
+	gx, gy := ceilDiv(g.n, tn), ceilDiv(g.m, tm)
+	z := c.splits(g, gx*gy)
+	depth := ceilDiv(ceilDiv(g.k, z), 64) * 64
+	z = ceilDiv(g.k, depth)
+	C, D := g.C, g.D
+	if z > 1 {
+		C = wholeMatrix(c.scratch(z * g.m * g.n))
+		C.pitch = g.n
+		D = C
+	}
+	cSplit := 0
+	if z > 1 {
+		cSplit = g.m * g.n
+	}
+	outDType := storage(C.Tensor)
+	add := g.add && z == 1
+	spec = append(spec, flag(vectors(g.A.Tensor, g.A.pitch) && g.A.cols%4 == 0), flag(vectors(g.B.Tensor, g.B.pitch) && g.B.cols%4 == 0),
+		flag(vectors(C.Tensor, C.pitch) && g.n%4 == 0 && vectors(D.Tensor, D.pitch)), flag(add))
+	for y := 0; y < gy; y += maxGroups { // more rows of tiles than a grid holds
+		rows := min(maxGroups, gy-y)
+		part := g
+		if gy > maxGroups {
+			part = g.rows(y*tm, min(g.m, (y+rows)*tm))
+			C, D = part.C, part.D
+		}
+		c.run(launch{kernel: kernel + "." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + "." + outDType, spec: spec,
+			uses:   []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {C.Tensor, vk.Write | readIf(add)}},
+			params: []uint32{uint32(part.m), uint32(g.n), uint32(g.k), uint32(g.A.pitch), uint32(g.B.pitch), uint32(D.pitch), uint32(C.pitch), uint32(depth), uint32(cSplit)},
+			groups: [3]uint32{uint32(gx), uint32(rows), uint32(z)}, work: 2 * float64(part.m) * float64(g.n) * float64(g.k)})
+	}
+	if z > 1 {
+		c.reduceSplits(g, C.Tensor, z)
+	}
+}
+
+func readIf(b bool) vk.Access {
+	if b {
+		return vk.Read
+	}
+	return 0
+}
+
+// reduceSplits adds the partial products of a split GEMM.
+func (c *Context) reduceSplits(g gemm, partial tensors.Tensor, z int) {
+	c.run(launch{kernel: "gemm_reduce." + storage(g.C.Tensor), spec: c.flatSpec(flag(g.add)),
+		uses:   []use{in(partial), in(g.D.Tensor), {g.C.Tensor, vk.Write | readIf(g.add)}},
+		params: []uint32{uint32(g.m), uint32(g.n), uint32(g.D.pitch), uint32(g.C.pitch), uint32(z)},
+		groups: fold(ceilDiv(g.m*g.n, c.flatGroup()))})
+}
+
+// scratch is the first n floats of the Context's workspace. Commands that use
+// it are ordered by the recorder like all others.
+func (c *Context) scratch(n int) tensors.Tensor {
+	if c.workspace.Len() < workspaceBytes/4 || c.workspace.Shape == nil {
+		c.workspace = c.Alloc("workspace", tensors.F32, workspaceBytes/4)
+	}
+	return c.workspace.View(n)
+}

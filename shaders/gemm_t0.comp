@@ -1,0 +1,59 @@
+#version 450
+// variants: LAYOUT=nt,nn,tn STORAGE=f32,bf16 OUT=f32,bf16
+// GEMM for CPU drivers: one subgroup computes a tile of TM rows in registers.
+// A CPU driver pays per lane-load and per barrier, hardly per multiply-add: so
+// every lane loads four elements at a time, and what one lane loaded reaches the
+// others by a shuffle with a constant index, without shared memory.
+#extension GL_GOOGLE_include_directive : require
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LANES = 8;
+layout(constant_id = 1) const uint TM = 32; // a multiple of LANES; of 4*LANES in TN
+#include "gemm.glsl"
+
+const uint TN = 4; // columns of a lane
+
+void main() {
+	const uint lane = gl_SubgroupInvocationID;
+	const uint i0 = gl_WorkGroupID.y * TM;
+	const uint first = gl_WorkGroupID.z * kSplit, last = min(K, first + kSplit);
+#ifdef LAYOUT_NT
+	const uint j0 = gl_WorkGroupID.x * LANES * TN; // columns j0 + t*LANES + lane
+	float c[TM * TN];
+	[[unroll]] for (uint i = 0u; i < TM * TN; i++) c[i] = 0.0;
+	for (uint k = first; k < last; k += 4u) {
+		vec4 a[TM / LANES], b[TN];
+		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = load_a(i0 + r * LANES + lane, k, M, last);
+		[[unroll]] for (uint t = 0u; t < TN; t++) b[t] = load_b(j0 + t * LANES + lane, k, N, last);
+		[[unroll]] for (uint q = 0u; q < 4u; q++)
+			[[unroll]] for (uint m = 0u; m < TM; m++) {
+				float x = subgroupShuffle(a[m / LANES][q], m % LANES);
+				[[unroll]] for (uint t = 0u; t < TN; t++) c[m * TN + t] += x * b[t][q];
+			}
+	}
+	[[unroll]] for (uint m = 0u; m < TM; m++)
+		[[unroll]] for (uint t = 0u; t < TN; t++) store_c(i0 + m, j0 + t * LANES + lane, c[m * TN + t]);
+#else
+	const uint j = (gl_WorkGroupID.x * LANES + lane) * TN; // columns j to j+3
+	vec4 c[TM];
+	[[unroll]] for (uint m = 0u; m < TM; m++) c[m] = vec4(0);
+	for (uint k = first; k < last; k += 4u) {
+		vec4 b[4];
+		[[unroll]] for (uint q = 0u; q < 4u; q++) b[q] = load_b(k + q, j, last, N);
+#ifdef LAYOUT_NN
+		vec4 a[TM / LANES]; // of a row, four steps of k
+		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = load_a(i0 + r * LANES + lane, k, M, last);
+		[[unroll]] for (uint q = 0u; q < 4u; q++)
+			[[unroll]] for (uint m = 0u; m < TM; m++) c[m] += subgroupShuffle(a[m / LANES][q], m % LANES) * b[q];
+#else
+		[[unroll]] for (uint q = 0u; q < 4u; q++)
+			if (k + q < last) {
+				vec4 a[TM / (4u * LANES)]; // of one step of k, four rows
+				[[unroll]] for (uint r = 0u; r < TM / (4u * LANES); r++) a[r] = load_a(k + q, i0 + (r * LANES + lane) * 4u, last, M);
+				[[unroll]] for (uint m = 0u; m < TM; m++)
+					c[m] += subgroupShuffle(a[m / (4u * LANES)][m % 4u], m / 4u % LANES) * b[q];
+			}
+#endif
+	}
+	[[unroll]] for (uint m = 0u; m < TM; m++) store_c4(i0 + m, j, c[m]);
+#endif
+}

@@ -1,0 +1,64 @@
+// What the GEMM kernels of all tiers share: operands, edges and the epilogue.
+//
+//	C[M,N] = op(A) op(B) (+ D)     NT: A[M,K] B[N,K]   NN: A[M,K] B[K,N]   TN: A[K,M] B[K,N]
+//
+// A, B and D, C are row-major with row pitches lda, ldb, ldd, ldc, in elements.
+// With SPLIT, workgroup z handles the z-th range of K and C is the partial sums
+// [splits, M, N] in f32, which gemm_reduce adds up.
+#include "storage.glsl"
+#ifdef OUT_BF16
+#define OUT_BUFFER BF16_BUFFER
+#define OUT_LOAD BF16_LOAD
+#define OUT_LOAD4 BF16_LOAD4
+#define OUT_STORE BF16_STORE
+#define OUT_STORE4 BF16_STORE4
+#else
+#define OUT_BUFFER F32_BUFFER
+#define OUT_LOAD F32_LOAD
+#define OUT_LOAD4 F32_LOAD4
+#define OUT_STORE F32_STORE
+#define OUT_STORE4 F32_STORE4
+#endif
+BUFFER(0, A)
+BUFFER(1, B)
+OUT_BUFFER(2, D)
+OUT_BUFFER(3, C)
+layout(push_constant) uniform Push { uint a0, b0, d0, c0, M, N, K, lda, ldb, ldd, ldc, kSplit, cSplit; };
+
+layout(constant_id = 2) const bool VECTOR_A = false; // rows of A may be loaded four at a time
+layout(constant_id = 3) const bool VECTOR_B = false;
+layout(constant_id = 4) const bool VECTOR_C = false;
+layout(constant_id = 5) const bool ADD = false; // add D
+
+// Elements (row, col..col+3) of A as it lies in memory, zero outside rows x cols.
+vec4 load_a(uint row, uint col, uint rows, uint cols) {
+	uint at = a0 + min(row, rows - 1u) * lda + col;
+	if (VECTOR_A) return LOAD4(A, at - col + min(col, cols - 4u));
+	vec4 v = vec4(0);
+	[[unroll]] for (uint i = 0u; i < 4u; i++) if (row < rows && col + i < cols) v[i] = LOAD(A, at + i);
+	return v;
+}
+
+vec4 load_b(uint row, uint col, uint rows, uint cols) {
+	uint at = b0 + min(row, rows - 1u) * ldb + col;
+	if (VECTOR_B) return LOAD4(B, at - col + min(col, cols - 4u));
+	vec4 v = vec4(0);
+	[[unroll]] for (uint i = 0u; i < 4u; i++) if (row < rows && col + i < cols) v[i] = LOAD(B, at + i);
+	return v;
+}
+
+void store_c(uint row, uint col, float v) {
+	if (row >= M || col >= N) return;
+	if (ADD) v += OUT_LOAD(D, d0 + row * ldd + col);
+	OUT_STORE(C, c0 + gl_WorkGroupID.z * cSplit + row * ldc + col, v);
+}
+
+void store_c4(uint row, uint col, vec4 v) {
+	if (!VECTOR_C) {
+		[[unroll]] for (uint i = 0u; i < 4u; i++) store_c(row, col + i, v[i]);
+		return;
+	}
+	if (row >= M || col >= N) return;
+	if (ADD) v += OUT_LOAD4(D, d0 + row * ldd + col);
+	OUT_STORE4(C, c0 + gl_WorkGroupID.z * cSplit + row * ldc + col, v);
+}
