@@ -1,0 +1,220 @@
+package metrics
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+const (
+	barWidth       = 24                     // columns; narrower where the terminal is
+	redrawInterval = 100 * time.Millisecond // ten frames a second are smooth and cost nothing
+	rateWindow     = 50                     // steps that the time left is estimated from
+	barOverhead    = 22                     // columns of percentage, frame and count beside the bar
+	minBarWidth    = 8                      // below this the text gives way, not the bar
+	defaultColumns = 80
+)
+
+// Progress shows how a run goes: on a terminal one bar with loss, accuracy, λ,
+// samples per second and time left; elsewhere a plain line every loggingSteps
+// steps and for the first and the last one. Its methods may be called from any goroutine.
+type Progress struct {
+	mu           sync.Mutex
+	out          *os.File
+	bar          *progressbar.ProgressBar // nil: plain lines
+	total, first int
+	loggingSteps int
+	done         int // steps of the whole run that are behind us
+	times        []time.Time
+	now          func() time.Time
+}
+
+// NewProgress returns the progress of a run of total steps that begins, or goes
+// on, at step first (0-based). It draws a bar if enabled is true, out is a
+// terminal and TERM is not "dumb"; NO_COLOR (set to anything) takes the colour away.
+// loggingSteps < 1 means that only the first and the last step get a plain line.
+func NewProgress(out *os.File, total, first, loggingSteps int, enabled bool) *Progress {
+	p := &Progress{out: out, total: total, first: first, loggingSteps: loggingSteps, done: first, now: time.Now}
+	p.times = append(p.times, p.now())
+	if enabled && total > first && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb" {
+		p.bar = newBar(out, total, os.Getenv("NO_COLOR") == "")
+		p.drop(p.bar.Set(first))
+	}
+	return p
+}
+
+func newBar(out *os.File, total int, color bool) *progressbar.ProgressBar {
+	theme := progressbar.Theme{Saucer: "█", SaucerPadding: "·", BarStart: "", BarEnd: ""}
+	if color {
+		theme.BarStart, theme.BarEnd = "[cyan]", "[reset]"
+	}
+	return progressbar.NewOptions(total,
+		progressbar.OptionSetWriter(out),
+		progressbar.OptionSetTheme(theme),
+		progressbar.OptionEnableColorCodes(color),
+		progressbar.OptionUseANSICodes(true),
+		progressbar.OptionSetWidth(barWidth),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(false), // its estimate takes resumed steps for done in no time
+		progressbar.OptionShowDescriptionAtLineEnd(),
+		progressbar.OptionThrottle(redrawInterval),
+	)
+}
+
+// Step shows a finished step. samplesPerSecond counts conversations.
+func (p *Progress) Step(r Row, samplesPerSecond float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	step, _ := r.Step()
+	p.done = step + 1
+	p.tick()
+	left := p.timeLeft()
+	if p.bar == nil {
+		if p.due(step) {
+			p.print(plainLine(r, p.total, samplesPerSecond, left))
+		}
+		return
+	}
+	p.bar.Describe(fit(barText(r, samplesPerSecond, left), p.columns()-barOverhead-minBarWidth))
+	p.drop(p.bar.Set(p.done))
+	if p.done >= p.total {
+		p.endBar()
+	}
+}
+
+// Note prints a line of its own, above the bar where there is one.
+func (p *Progress) Note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar == nil {
+		p.print(line)
+		return
+	}
+	p.drop(p.bar.Clear())
+	p.print(line)
+	p.drop(p.bar.RenderBlank())
+}
+
+// Close leaves the bar where it stands and ends its line. It may be called twice.
+func (p *Progress) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		p.endBar()
+	}
+}
+
+// endBar ends the bar's line; what comes later are plain lines.
+func (p *Progress) endBar() {
+	p.drop(p.bar.Exit())
+	p.bar = nil
+	p.print("")
+}
+
+// due says whether a step gets a plain line.
+func (p *Progress) due(step int) bool {
+	return step == p.first || step+1 >= p.total || p.loggingSteps > 0 && (step+1)%p.loggingSteps == 0
+}
+
+// tick remembers when the last rateWindow steps ended.
+func (p *Progress) tick() {
+	p.times = append(p.times, p.now())
+	if len(p.times) > rateWindow+1 {
+		p.times = p.times[1:]
+	}
+}
+
+// timeLeft is the mean time of the last steps, times the steps to come.
+func (p *Progress) timeLeft() time.Duration {
+	steps := len(p.times) - 1
+	mean := float64(p.times[steps].Sub(p.times[0])) / float64(steps)
+	return time.Duration(mean * float64(max(p.total-p.done, 0)))
+}
+
+func (p *Progress) columns() int {
+	if width, _, err := term.GetSize(int(p.out.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return defaultColumns
+}
+
+func (p *Progress) print(line string) {
+	_, err := fmt.Fprintln(p.out, line)
+	p.drop(err)
+}
+
+// drop ignores an error of the console: a closed terminal or pipe must not end
+// the training, whose record is metrics.jsonl.
+func (p *Progress) drop(error) {}
+
+// barText lists what the bar shows, the most important first.
+func barText(r Row, samplesPerSecond float64, left time.Duration) []string {
+	var parts []string
+	add := func(label, format, name string) {
+		if v, ok := r.Value(name); ok {
+			parts = append(parts, fmt.Sprintf(label+" "+format, v))
+		}
+	}
+	add("loss", "%.3f", Loss)
+	add("acc", "%.3f", Accuracy)
+	parts = append(parts, formatLeft(left)+" left")
+	add("λ", "%.2f", LambdaBase)
+	return append(parts, fmt.Sprintf("%.1f samples/s", samplesPerSecond))
+}
+
+// fit joins the leading parts that stay within columns.
+func fit(parts []string, columns int) string {
+	text := ""
+	for _, part := range parts {
+		next := strings.TrimLeft(text+"  "+part, " ")
+		if len([]rune(next)) > columns {
+			break
+		}
+		text = next
+	}
+	return text
+}
+
+// plainLine is the console line of a step, 1-based: the last reads total/total.
+func plainLine(r Row, total int, samplesPerSecond float64, left time.Duration) string {
+	step, _ := r.Step()
+	width := len(fmt.Sprint(total))
+	parts := []string{fmt.Sprintf("step %*d/%d", width, step+1, total)}
+	for _, c := range []struct{ label, format, name string }{
+		{"loss", "%.4f", Loss},
+		{"final", "%.4f", FinalLoss},
+		{"base", "%.4f", BaseLoss},
+		{"acc", "%.4f", Accuracy},
+		{"base acc", "%.4f", BaseAccuracy},
+		{"accept", "%.3f", AcceptLen},
+		{"λ", "%.3f", LambdaBase},
+		{"lr", "%.2e", LearningRate},
+		{"grad", "%.3f", GradNorm},
+		{"est. AR", "%.3f", EstimatedAR},
+	} {
+		if v, ok := r.Value(c.name); ok {
+			parts = append(parts, fmt.Sprintf(c.label+" "+c.format, v))
+		}
+	}
+	parts = append(parts, fmt.Sprintf("%.1f samples/s", samplesPerSecond), formatLeft(left)+" left")
+	return strings.Join(parts, "  ")
+}
+
+// formatLeft rounds a time to what a reader can use: seconds below a day, then hours.
+func formatLeft(left time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case left >= day:
+		return fmt.Sprintf("%dd%dh", left/day, left%day/time.Hour)
+	case left >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", left/time.Hour, left%time.Hour/time.Minute)
+	case left >= time.Minute:
+		return fmt.Sprintf("%dm%02ds", left/time.Minute, left%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%ds", (left+time.Second/2)/time.Second)
+}
