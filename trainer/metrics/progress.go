@@ -15,8 +15,7 @@ const (
 	barWidth       = 24                     // columns; narrower where the terminal is
 	redrawInterval = 100 * time.Millisecond // ten frames a second are smooth and cost nothing
 	rateWindow     = 50                     // steps that the time left is estimated from
-	barOverhead    = 22                     // columns of percentage, frame and count beside the bar
-	minBarWidth    = 8                      // below this the text gives way, not the bar
+	minBarWidth    = 6                      // below this the text gives way, not the bar
 	defaultColumns = 80
 )
 
@@ -80,7 +79,7 @@ func (p *Progress) Step(r Row, samplesPerSecond float64) {
 		}
 		return
 	}
-	p.bar.Describe(fit(barText(r, samplesPerSecond, left), p.columns()-barOverhead-minBarWidth))
+	p.bar.Describe(fit(barText(r, samplesPerSecond, left), p.textColumns()))
 	p.drop(p.bar.Set(p.done))
 	if p.done >= p.total {
 		p.endBar()
@@ -97,7 +96,8 @@ func (p *Progress) Note(line string) {
 	}
 	p.drop(p.bar.Clear())
 	p.print(line)
-	p.drop(p.bar.RenderBlank())
+	_, err := fmt.Fprint(p.out, p.bar.String()) // its last state: RenderBlank may be throttled
+	p.drop(err)
 }
 
 // Close leaves the bar where it stands and ends its line. It may be called twice.
@@ -136,11 +136,13 @@ func (p *Progress) timeLeft() time.Duration {
 	return time.Duration(mean * float64(max(p.total-p.done, 0)))
 }
 
-func (p *Progress) columns() int {
+// textColumns is what the terminal has left for the text behind " 35% ██████ (210/600) ".
+func (p *Progress) textColumns() int {
+	columns := defaultColumns
 	if width, _, err := term.GetSize(int(p.out.Fd())); err == nil && width > 0 {
-		return width
+		columns = width
 	}
-	return defaultColumns
+	return columns - minBarWidth - len(fmt.Sprintf(" 100%%  (%d/%d)  ", p.total, p.total))
 }
 
 func (p *Progress) print(line string) {
@@ -171,7 +173,7 @@ func barText(r Row, samplesPerSecond float64, left time.Duration) []string {
 func fit(parts []string, columns int) string {
 	text := ""
 	for _, part := range parts {
-		next := strings.TrimLeft(text+"  "+part, " ")
+		next := strings.TrimLeft(text+" "+part, " ")
 		if len([]rune(next)) > columns {
 			break
 		}

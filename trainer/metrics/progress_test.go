@@ -1,0 +1,114 @@
+package metrics
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func progressRow(step int) Row {
+	r := stepRow(step, 3.25)
+	r.SetFloat(FinalLoss, 3)
+	r.SetFloat(BaseLoss, 4)
+	r.SetFloat(Accuracy, 0.31)
+	r.SetFloat(LambdaBase, 0.25)
+	r.SetFloat(LearningRate, 2e-3)
+	return r
+}
+
+// plainOutput runs a progress into a file, which is no terminal.
+func plainOutput(t *testing.T, use func(*Progress), total, first, loggingSteps int) []string {
+	t.Helper()
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	require.NoError(t, err)
+	defer out.Close()
+	p := NewProgress(out, total, first, loggingSteps, true)
+	clock := time.Unix(1000, 0)
+	p.now = func() time.Time { clock = clock.Add(2 * time.Second); return clock }
+	p.times = []time.Time{clock}
+	use(p)
+	p.Close()
+	p.Close()
+	text, err := os.ReadFile(out.Name())
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "\x1b")
+	require.NotContains(t, string(text), "\r")
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}
+
+func TestPlainLinesStandAtTheRightSteps(t *testing.T) {
+	cases := []struct {
+		name                       string
+		total, first, loggingSteps int
+		want                       []string
+	}{
+		{"every ten", 25, 0, 10, []string{"step  1/25", "step 10/25", "step 20/25", "step 25/25"}},
+		{"resumed", 25, 13, 10, []string{"step 14/25", "step 20/25", "step 25/25"}},
+		{"each", 3, 0, 1, []string{"step 1/3", "step 2/3", "step 3/3"}},
+		{"rarely", 30, 0, 500, []string{"step  1/30", "step 30/30"}},
+		{"first and last alone", 30, 0, 0, []string{"step  1/30", "step 30/30"}},
+		{"one step", 1, 0, 10, []string{"step 1/1"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got := plainOutput(t, func(p *Progress) {
+				for step := c.first; step < c.total; step++ {
+					p.Step(progressRow(step), 12)
+				}
+			}, c.total, c.first, c.loggingSteps)
+			require.Len(t, got, len(c.want))
+			for i, prefix := range c.want {
+				require.True(t, strings.HasPrefix(got[i], prefix+"  loss"), got[i])
+			}
+		})
+	}
+}
+
+func TestPlainLineAndNote(t *testing.T) {
+	got := plainOutput(t, func(p *Progress) {
+		p.Note("checkpoint-5 read")
+		p.Step(progressRow(0), 12.34)
+		p.Step(progressRow(1), 12.34)
+	}, 100, 0, 2)
+	require.Equal(t, []string{
+		"checkpoint-5 read",
+		"step   1/100  loss 3.2500  final 3.0000  base 4.0000  acc 0.3100  λ 0.250  lr 2.00e-03  12.3 samples/s  3m18s left",
+		"step   2/100  loss 3.2500  final 3.0000  base 4.0000  acc 0.3100  λ 0.250  lr 2.00e-03  12.3 samples/s  3m16s left",
+	}, got)
+}
+
+func TestTimeLeftForgetsSlowBeginnings(t *testing.T) {
+	clock := time.Unix(0, 0)
+	p := &Progress{total: 1000, now: func() time.Time { return clock }}
+	p.times = []time.Time{clock}
+	clock = clock.Add(time.Hour) // the first step compiles every kernel
+	p.done++
+	p.tick()
+	for range rateWindow {
+		clock = clock.Add(time.Second)
+		p.done++
+		p.tick()
+	}
+	require.Equal(t, time.Duration(1000-1-rateWindow)*time.Second, p.timeLeft())
+}
+
+func TestFormatLeft(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"0s": 0, "1s": 700 * time.Millisecond, "59s": 59 * time.Second, "1m05s": 65 * time.Second,
+		"1h01m": time.Hour + 61*time.Second, "2d3h": 51 * time.Hour,
+	} {
+		require.Equal(t, want, formatLeft(d))
+	}
+}
+
+func TestFitDropsTheLeastImportantFirst(t *testing.T) {
+	parts := barText(progressRow(0), 12, time.Minute)
+	require.Equal(t, "loss 3.250 acc 0.310 1m00s left λ 0.25 12.0 samples/s", fit(parts, 53))
+	require.Equal(t, "loss 3.250 acc 0.310 1m00s left λ 0.25", fit(parts, 52))
+	require.Equal(t, "loss 3.250 acc 0.310", fit(parts, 30))
+	require.Equal(t, "", fit(parts, 3))
+	require.Equal(t, "loss 3.250 1m00s left 12.0 samples/s", fit(barText(stepRow(0, 3.25), 12, time.Minute), 80))
+}
