@@ -1,6 +1,9 @@
 package recipe
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // key is one row of the table that the decoder, Flat, FromFlat and the reference
 // page share.
@@ -67,5 +70,25 @@ func assign(ptr, v any) {
 		*p = v.([]int)
 	case *map[string]any:
 		*p = v.(map[string]any)
+	}
+}
+
+// copySame copies between two fields of the same type, or of a table to its JSON.
+func copySame(to, from any) {
+	switch p := to.(type) {
+	case *bool:
+		*p = *from.(*bool)
+	case *int:
+		*p = *from.(*int)
+	case *uint64:
+		*p = *from.(*uint64)
+	case *float64:
+		*p = *from.(*float64)
+	case *string:
+		*p = *from.(*string)
+	case *[]int:
+		*p = append([]int(nil), *from.(*[]int)...)
+	case *json.RawMessage:
+		*p = objectJSON(*from.(*map[string]any))
 	}
 }

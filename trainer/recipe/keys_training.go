@@ -18,7 +18,7 @@ var dataKeys = []key{
 	{name: "data.data_path", kind: kindString, rule: path.withHint("give a JSONL file of conversations"), def: "required",
 		meaning: "JSONL file of conversations to train on",
 		in:      func(r *Recipe) any { return &r.Data.DataPath }, out: func(r *Resolved) any { return &r.DataPath }},
-	{name: "data.mode", kind: kindString, rule: oneOf("online").withHint(onlyOnline),
+	{name: "data.mode", kind: kindString, rule: rule{want: `"online" (offline and streaming data are not supported)`, ok: func(v any) bool { return v == "online" }, hint: onlyOnline},
 		meaning: "where target features come from",
 		in:      func(r *Recipe) any { return &r.Data.Mode }},
 	{name: "data.offline_data_path", kind: kindString, rule: anyText, def: "none",

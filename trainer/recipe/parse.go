@@ -150,12 +150,8 @@ func classify(e entry, path []string) (bool, error) {
 		return len(path) == 2, nil
 	}
 	for i := 1; i < len(path); i++ {
-		if k, ok := keysByName[strings.Join(path[:i], ".")]; ok {
-			if k.kind == kindObject {
-				return false, nil
-			}
-			// The value that holds this key is reported when it is set.
-			return false, nil
+		if _, ok := keysByName[strings.Join(path[:i], ".")]; ok {
+			return false, nil // a part of that key's value, which set judges as a whole
 		}
 	}
 	return false, unknown(e)

@@ -2,8 +2,6 @@ package recipe
 
 import (
 	"strings"
-
-	"vkdomino/internal/fail"
 )
 
 // check tests what needs more than one key, and nothing of the target.
@@ -218,9 +216,4 @@ func hasDuplicates(ids []int) bool {
 		seen[id] = true
 	}
 	return false
-}
-
-// usage is a configuration error that belongs to no single key.
-func usage(hint, format string, args ...any) error {
-	return fail.New(fail.Usage, hint, "recipe: "+format, args...)
 }
