@@ -20,8 +20,8 @@ const (
 	AnchorNeMo AnchorRule = "nemo"
 )
 
-// supervised is the threshold above which a loss-mask value counts as supervised.
-const supervised = 0.5
+// supervisedAbove is the threshold above which a loss-mask value counts as supervised.
+const supervisedAbove = 0.5
 
 // Anchors are the blocks of one micro-batch before compaction. Row b holds its kept anchors
 // first, in ascending order; the slots after them have Keep false and anchor 0.
@@ -102,7 +102,7 @@ func Eligible(rule AnchorRule, lossMask []float32, blockSize int) ([]int32, erro
 	}
 	var out []int32
 	for a := 0; a <= last; a++ {
-		if lossMask[a] > supervised && (rule != AnchorSpecForge || lossMask[a+1] > supervised) {
+		if lossMask[a] > supervisedAbove && (rule != AnchorSpecForge || lossMask[a+1] > supervisedAbove) {
 			out = append(out, int32(a))
 		}
 	}

@@ -20,7 +20,7 @@ func (t *Targets) ApplyDPACE(ce []float32) error {
 	for lo, hi := range t.blockRanges() {
 		q, valid := make([]float64, t.BlockSize), make([]bool, t.BlockSize)
 		for r := lo; r < hi; r++ {
-			q[t.K[r]], valid[t.K[r]] = math.Exp(-float64(ce[r])), t.Mask[r] > supervised
+			q[t.K[r]], valid[t.K[r]] = math.Exp(-float64(ce[r])), t.Mask[r] > supervisedAbove
 		}
 		w := DPaceWeights(q[1:], valid[1:], t.options.DPaceAlpha)
 		for r := lo; r < hi; r++ {

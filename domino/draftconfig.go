@@ -1,6 +1,10 @@
 package domino
 
 import (
+	"fmt"
+	"strings"
+
+	"vkdomino/internal/draftnames"
 	"vkdomino/internal/fail"
 	"vkdomino/model"
 )
@@ -49,6 +53,18 @@ func (c DraftConfig) SuffixStart() int {
 	default:
 		return 1 + c.PureDraftPrefixLen
 	}
+}
+
+// Names returns the geometry that decides the draft's tensors.
+func (c DraftConfig) Names() draftnames.Shape {
+	s := draftnames.Shape{
+		Layers: c.NumLayers, Hidden: c.HiddenSize, Features: c.NumFeatures(), Heads: c.NumHeads, KVHeads: c.NumKVHeads,
+		HeadDim: c.HeadDim, Intermediate: c.IntermediateSize, Vocab: c.VocabSize, Domino: c.Domino,
+	}
+	if c.Domino {
+		s.GRUHidden, s.Embed = c.GRUHiddenDim, c.EmbDim
+	}
+	return s
 }
 
 // Validate checks the configuration by itself: sizes, head geometry, window, mask id and
@@ -132,8 +148,11 @@ func TargetInit(c DraftConfig, target *model.Config, layers []int) (map[string]s
 		if j < 0 || j >= target.NumLayers {
 			return nil, badKey(key, "want target layers 0 to %d, got %d", target.NumLayers-1, j)
 		}
-		for _, part := range layerParams(c) {
-			from[LayerParam(l, part.Name)] = model.LayerTensor(j, part.Name)
+		own := fmt.Sprintf("layers.%d.", l)
+		for _, t := range draftnames.List(c.Names()) {
+			if part, ok := strings.CutPrefix(t.Name, own); ok {
+				from[t.Name] = model.LayerTensor(j, strings.TrimSuffix(part, ".weight"))
+			}
 		}
 	}
 	return from, nil

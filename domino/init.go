@@ -1,11 +1,12 @@
 package domino
 
 import (
-	"fmt"
 	"hash/fnv"
 	"math"
 	"runtime"
 	"sync"
+
+	"vkdomino/internal/draftnames"
 )
 
 // InitKind is a distribution of initial values.
@@ -40,67 +41,22 @@ func (p ParamSpec) Size() int {
 	return n
 }
 
-// Export names of the tensors outside the layers. Source: spec.md §5.6, §6.2.
-const (
-	FCName         = "fc.weight"
-	HiddenNormName = "hidden_norm.weight"
-	NormName       = "norm.weight"
-	GRUInputName   = "prefix_gru.weight_ih_l0" // [3G, H], gates r, z, n stacked
-	GRUHiddenName  = "prefix_gru.weight_hh_l0" // [3G, G]
-	HeadInName     = "embed_proj.0.weight"     // W1 [E, H+G], reads [Z ; s]
-	HeadOutName    = "embed_proj.2.weight"     // W2 [V, E]
-)
-
-// LayerParam returns the export name of a tensor of draft layer l, for example
-// LayerParam(1, "mlp.up_proj") = "layers.1.mlp.up_proj.weight".
-func LayerParam(l int, part string) string { return fmt.Sprintf("layers.%d.%s.weight", l, part) }
-
-// Params returns the draft's tensors in a fixed order: fc, hidden_norm, the layers, norm and,
-// for Domino, the head: 3 + 11 D tensors, 4 more with the head. Linear weights start from
-// Normal(0, initializer_range), norms at 1, the GRU from Uniform(±1/sqrt(G)).
-// Source: spec.md §5.6, §5.7, §6.2.
+// Params returns the draft's tensors in the order of draftnames.List: 3 + 11 D of the backbone
+// and, for Domino, 4 of the head. Linear weights start from Normal(0, initializer_range),
+// norms at 1, the GRU from Uniform(±1/sqrt(G)). Source: spec.md §5.6, §5.7, §6.2.
 func Params(c DraftConfig) []ParamSpec {
-	normal, ones := Init{InitNormal, c.InitializerRange}, Init{Kind: InitOnes}
-	H, G := c.HiddenSize, c.GRUHiddenDim
-	specs := []ParamSpec{
-		{FCName, []int{H, c.NumFeatures() * H}, normal},
-		{HiddenNormName, []int{H}, ones},
-	}
-	for l := range c.NumLayers {
-		for _, p := range layerParams(c) {
-			specs = append(specs, ParamSpec{LayerParam(l, p.Name), p.Shape, p.Init})
+	var specs []ParamSpec
+	for _, t := range draftnames.List(c.Names()) {
+		init := Init{InitNormal, c.InitializerRange}
+		switch {
+		case t.Name == draftnames.GRUInput || t.Name == draftnames.GRUHidden:
+			init = Init{InitUniform, 1 / math.Sqrt(float64(c.GRUHiddenDim))}
+		case len(t.Shape) == 1: // the only vectors are RMSNorm weights
+			init = Init{Kind: InitOnes}
 		}
+		specs = append(specs, ParamSpec{t.Name, t.Shape, init})
 	}
-	specs = append(specs, ParamSpec{NormName, []int{H}, ones})
-	if !c.Domino {
-		return specs
-	}
-	gru := Init{InitUniform, 1 / math.Sqrt(float64(G))}
-	return append(specs,
-		ParamSpec{GRUInputName, []int{3 * G, H}, gru},
-		ParamSpec{GRUHiddenName, []int{3 * G, G}, gru},
-		ParamSpec{HeadInName, []int{c.EmbDim, H + G}, normal},
-		ParamSpec{HeadOutName, []int{c.VocabSize, c.EmbDim}, normal},
-	)
-}
-
-// layerParams lists one layer's tensors by their names inside the layer.
-func layerParams(c DraftConfig) []ParamSpec {
-	normal, ones := Init{InitNormal, c.InitializerRange}, Init{Kind: InitOnes}
-	H, I, q, kv := c.HiddenSize, c.IntermediateSize, c.NumHeads*c.HeadDim, c.NumKVHeads*c.HeadDim
-	return []ParamSpec{
-		{"input_layernorm", []int{H}, ones},
-		{"self_attn.q_proj", []int{q, H}, normal},
-		{"self_attn.k_proj", []int{kv, H}, normal},
-		{"self_attn.v_proj", []int{kv, H}, normal},
-		{"self_attn.o_proj", []int{H, q}, normal},
-		{"self_attn.q_norm", []int{c.HeadDim}, ones},
-		{"self_attn.k_norm", []int{c.HeadDim}, ones},
-		{"post_attention_layernorm", []int{H}, ones},
-		{"mlp.gate_proj", []int{I, H}, normal},
-		{"mlp.up_proj", []int{I, H}, normal},
-		{"mlp.down_proj", []int{H, I}, normal},
-	}
+	return specs
 }
 
 // CountParams sums the sizes of specs.

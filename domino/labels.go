@@ -186,7 +186,7 @@ func LossMask(supervised []float32, attention []bool, extra []float32, intersect
 func CountSupervised(lossMask []float32) int {
 	n := 0
 	for _, m := range lossMask {
-		if m > supervised {
+		if m > supervisedAbove {
 			n++
 		}
 	}

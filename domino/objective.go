@@ -65,8 +65,11 @@ func (t *Targets) reduceStream(name string, ce, loss []float32, argmax []int32, 
 	if !distill {
 		loss = ce
 	}
-	for thing, n := range map[string]int{"cross-entropy": len(ce), "loss": len(loss), "argmax": len(argmax)} {
-		if err := checkLen("objective: "+name+" "+thing, n, t.Len()); err != nil {
+	for _, got := range []struct {
+		thing string
+		n     int
+	}{{"cross-entropy", len(ce)}, {"loss", len(loss)}, {"argmax", len(argmax)}} {
+		if err := checkLen("objective: "+name+" "+got.thing, got.n, t.Len()); err != nil {
 			return StreamSums{}, err
 		}
 	}
@@ -74,7 +77,7 @@ func (t *Targets) reduceStream(name string, ce, loss []float32, argmax []int32, 
 	for i, w := range t.Weight {
 		s.Loss += w * float64(loss[i])
 		s.CE += w * float64(ce[i])
-		if argmax[i] == t.Label[i] && t.Mask[i] > supervised {
+		if argmax[i] == t.Label[i] && t.Mask[i] > supervisedAbove {
 			s.Correct++
 		}
 	}
