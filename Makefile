@@ -1,0 +1,53 @@
+# vkdomino: `make demo` trains a small draft from nothing; `make test` checks all of it.
+# Both install what the system lacks (as root) or say which command does (tools/setup/setup.sh).
+
+export GOTOOLCHAIN := go1.27.4
+GO       ?= go
+SETUP    := tools/setup/setup.sh
+FUZZTIME ?= 10m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test race nightly demo shaders clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: ## what the system needs for build and demo
+	@$(SETUP) run
+
+build: setup ## the binary ./vkdomino
+	@echo "== build"
+	@$(GO) build -o vkdomino .
+
+demo: build ## train a draft on the tiny target in testdata/demo, into runs/
+	@./vkdomino demo
+
+test: ## vet, gofmt, shaders, and every test on this machine's Vulkan device
+	@$(SETUP) test
+	@echo "== vet"
+	@$(GO) vet ./...
+	@echo "== gofmt"
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && { test -z "$$files" || { echo "gofmt: not formatted:"; echo "$$files"; exit 1; }; }
+	@echo "== shaders"
+	@$(GO) run ./tools/glslc -check
+	@echo "== test"
+	@$(GO) test -count=1 -timeout 20m ./...
+
+# The race detector needs no device: it runs where vk, and with it cgo, is not linked in.
+race: ## go test -race on the packages without Vulkan
+	@$(SETUP) run
+	@$(GO) test -race -timeout 20m $$($(GO) list -f '{{$$gpu := false}}{{range .Deps}}{{if eq . "vkdomino/vk"}}{{$$gpu = true}}{{end}}{{end}}{{if not (or $$gpu (eq .ImportPath "vkdomino/vk"))}}{{.ImportPath}}{{end}}' ./...)
+
+nightly: test race ## test and race, then each fuzz target for FUZZTIME (10m)
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "== fuzz $$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+shaders: ## compile shaders/*.comp to the committed SPIR-V
+	@$(GO) run ./tools/glslc
+
+clean: ## remove the binary; runs/ stays
+	@rm -f vkdomino
