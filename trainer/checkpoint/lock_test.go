@@ -1,0 +1,98 @@
+package checkpoint
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vkdomino/internal/fail"
+)
+
+func TestLock(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "runs", "a")
+	release, err := Lock(dir)
+	require.NoError(t, err)
+	_, err = Lock(dir)
+	require.ErrorContains(t, err, fmt.Sprintf(`output folder %s: in use by "process %d on `, dir, os.Getpid()))
+	require.Equal(t, fail.Other, fail.CodeOf(err))
+	require.NotEmpty(t, fail.HintOf(err))
+	_, err = SetAside(dir)
+	require.NoError(t, err, "only a lock: there is no run in it")
+	release()
+	release, err = Lock(dir)
+	require.NoError(t, err)
+	release()
+}
+
+func TestLockSaysWhoEvenIfTheFileIsEmpty(t *testing.T) {
+	dir := t.TempDir()
+	release, err := Lock(dir)
+	require.NoError(t, err)
+	defer release()
+	require.NoError(t, os.Truncate(filepath.Join(dir, lockFile), 0))
+	_, err = Lock(dir)
+	require.ErrorContains(t, err, "in use by another process")
+}
+
+func TestAStaleLockFileDoesNotMatter(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, lockFile), []byte("process 1 on a machine that is gone\n"), 0o644))
+	release, err := Lock(dir)
+	require.NoError(t, err)
+	release()
+}
+
+func TestLockOfAFolderThatCannotBe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	_, err := Lock(filepath.Join(file, "run"))
+	require.Equal(t, fail.Disk, fail.CodeOf(err))
+}
+
+func TestSetAside(t *testing.T) {
+	dir := saved(t, 3)
+	for n := 1; n <= 2; n++ {
+		aside, err := SetAside(dir + string(filepath.Separator))
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("%s.old-%d", dir, n), aside)
+		t.Cleanup(func() { require.NoError(t, os.RemoveAll(aside)) })
+		requireStep(t, Dir(aside, 3), 3)
+		require.Empty(t, dirNames(t, dir))
+		require.NoError(t, Save(dir, state(3), params(3)))
+	}
+}
+
+func TestSetAsideOfALink(t *testing.T) {
+	dir := saved(t, 3)
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(dir, link))
+	aside, err := SetAside(link)
+	require.NoError(t, err)
+	defer os.RemoveAll(aside)
+	require.Equal(t, dir+".old-1", aside)
+	require.Empty(t, dirNames(t, link), "the link still leads to the folder, which is new")
+}
+
+func TestSetAsideLeavesWhatIsNoRun(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o644))
+	for _, d := range []string{dir, t.TempDir(), filepath.Join(dir, "none")} {
+		aside, err := SetAside(d)
+		require.NoError(t, err)
+		require.Empty(t, aside)
+	}
+	require.Equal(t, []string{"thesis.tex"}, dirNames(t, dir))
+}
+
+func TestSetAsideOfARunInUse(t *testing.T) {
+	dir := saved(t, 3)
+	release, err := Lock(dir)
+	require.NoError(t, err)
+	defer release()
+	_, err = SetAside(dir)
+	require.ErrorContains(t, err, "in use by")
+	requireStep(t, Dir(dir, 3), 3)
+}
