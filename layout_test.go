@@ -1,0 +1,434 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "vkdomino"
+
+// The sizes that the house keeps (docs of each check below).
+const (
+	maxFileLines     = 600
+	maxShaderLines   = 250
+	maxFunctionLines = 120
+	usualLines       = 40 // nine functions in ten are no longer
+)
+
+// layers lists every package from the left to the right of the house. A package
+// may import those of its own layer and of the layers above it in this table; no
+// import goes the other way. Go itself forbids circles within a layer.
+var layers = []struct {
+	name     string
+	packages []string
+}{
+	{"leaves", []string{
+		// they know nothing of tensors and devices, so every layer may use them
+		"configs", "internal/atomicfile", "internal/draftnames", "internal/fail", "internal/faultfs",
+		"internal/selftest/cases", "testdata/demo",
+		"trainer/data", "trainer/data/pyjinja", "trainer/metrics", "trainer/recipe",
+	}},
+	{"vk", []string{"vk", "shaders"}},
+	{"tensors", []string{"tensors"}},
+	{"ops", []string{"ops", "ops/oracle", "internal/testgpu"}},
+	{"model", []string{"model"}},
+	{"domino", []string{"domino"}},
+	{"trainer, export", []string{"trainer", "trainer/checkpoint", "export"}},
+	{"commands", []string{"internal/cli", "internal/selftest", "internal/doctor", "internal/demo"}},
+	{"main", []string{"", "tools/glslc", "tools/setup"}},
+}
+
+// importers names the only packages that may import some others; tests may import
+// them as well, unless the list says otherwise.
+var importers = map[string][]string{
+	"shaders":                             {"ops", "tools/glslc"},
+	"ops/oracle":                          {"internal/selftest"},
+	"internal/testgpu":                    {},
+	"internal/selftest/cases":             {"internal/selftest"},
+	"C":                                   {"vk"},
+	"github.com/vulkan-go/vulkan":         {"vk"},
+	"github.com/stretchr/testify/require": {"internal/testgpu"},
+	"testing":                             {"internal/testgpu"},
+}
+
+// forwardOnly lists the kernels x_forward.comp that have no x_backward.comp.
+var forwardOnly = map[string]string{
+	"causal_attention": "the target is frozen",
+	"embedding":        "the target's table is frozen",
+}
+
+// noOracle lists the files of ops that hold no op of their own.
+var noOracle = map[string]string{
+	"doc":     "the table of ops",
+	"context": "recording, arena, errors",
+	"launch":  "kernel selection and dispatch",
+}
+
+// file is one Go file of the module.
+type file struct {
+	path  string // slash-separated, from the module's root
+	dir   string // its package: "" is the root
+	test  bool
+	lines int
+	ast   *ast.File
+	set   *token.FileSet
+}
+
+// eachFile calls visit for every file of the module whose name ends in one of
+// suffixes; testdata, hidden folders and the runs of vkdomino do not belong to it.
+func eachFile(t *testing.T, visit func(path string, text []byte), suffixes ...string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() {
+			if p != "." && (strings.HasPrefix(name, ".") || name == "runs" || name == "testdata") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !slices.Contains(suffixes, filepath.Ext(name)) {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err == nil {
+			visit(filepath.ToSlash(p), text)
+		}
+		return err
+	})
+	require.NoError(t, err)
+}
+
+// goFiles parses every Go file of the module, for all systems alike.
+func goFiles(t *testing.T) []file {
+	t.Helper()
+	var files []file
+	eachFile(t, func(p string, text []byte) {
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, p, text, parser.ParseComments|parser.SkipObjectResolution)
+		require.NoError(t, err)
+		dir := path.Dir(p)
+		if dir == "." {
+			dir = ""
+		}
+		files = append(files, file{
+			path: p, dir: dir, test: strings.HasSuffix(p, "_test.go"),
+			lines: lineCount(text), ast: parsed, set: set,
+		})
+	}, ".go")
+	require.NotEmpty(t, files)
+	return files
+}
+
+func lineCount(text []byte) int {
+	n := strings.Count(string(text), "\n")
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		n++
+	}
+	return n
+}
+
+// report fails the test with one line for each finding.
+func report(t *testing.T, findings []string) {
+	t.Helper()
+	slices.Sort(findings)
+	for _, f := range slices.Compact(findings) {
+		t.Error(f)
+	}
+}
+
+// layerOf returns the index of a package in layers, or -1.
+func layerOf(pkg string) int {
+	return slices.IndexFunc(layers, func(l struct {
+		name     string
+		packages []string
+	}) bool {
+		return slices.Contains(l.packages, pkg)
+	})
+}
+
+// TestImportsPointOneWay holds the arrow vk → tensors → ops → model → domino →
+// trainer, export → internal/cli → main.
+func TestImportsPointOneWay(t *testing.T) {
+	var findings []string
+	for _, f := range goFiles(t) {
+		if layerOf(f.dir) < 0 {
+			findings = append(findings, fmt.Sprintf("package %q has no place in layers; give it one in layout_test.go", f.dir))
+			continue
+		}
+		for _, spec := range f.ast.Imports {
+			full, err := strconv.Unquote(spec.Path.Value)
+			require.NoError(t, err)
+			findings = append(findings, wrongImport(f, full)...)
+		}
+	}
+	report(t, findings)
+}
+
+// wrongImport says what is wrong with one import of f, if anything. A test may
+// import any package that the compiler lets it.
+func wrongImport(f file, full string) []string {
+	if f.test {
+		return nil
+	}
+	short := strings.TrimPrefix(full, module+"/")
+	if only, limited := importers[short]; limited && !slices.Contains(only, f.dir) {
+		return []string{fmt.Sprintf("%s imports %s: only %v and tests may", f.path, full, only)}
+	}
+	if short == full && full != module {
+		return nil // of another module
+	}
+	from, to := layerOf(f.dir), layerOf(short)
+	if to < 0 || to > from {
+		return []string{fmt.Sprintf("%s imports %s: it lies to the right of %s", f.path, full, layers[from].name)}
+	}
+	return nil
+}
+
+func TestEveryPackageHasAComment(t *testing.T) {
+	commented := map[string]bool{}
+	for _, f := range goFiles(t) {
+		commented[f.dir] = commented[f.dir] || f.ast.Doc.Text() != "" || f.dir == "" && f.test
+	}
+	var findings []string
+	for _, dir := range slices.Sorted(maps.Keys(commented)) {
+		if !commented[dir] {
+			findings = append(findings, "package "+dir+": no package comment")
+		}
+	}
+	report(t, findings)
+}
+
+// TestEveryExportedNameHasADocComment looks at the names that a reader of go doc
+// sees. A group of constants or variables may share one comment.
+func TestEveryExportedNameHasADocComment(t *testing.T) {
+	var findings []string
+	for _, f := range goFiles(t) {
+		if f.test {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			for _, name := range undocumented(d) {
+				findings = append(findings, fmt.Sprintf("%s: %s: exported, no doc comment", f.path, name))
+			}
+		}
+	}
+	report(t, findings)
+}
+
+// undocumented lists the exported names of a declaration that have no comment.
+func undocumented(d ast.Decl) []string {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Name.IsExported() && d.Doc.Text() == "" && !selfExplaining(d) {
+			return []string{d.Name.Name}
+		}
+	case *ast.GenDecl:
+		var names []string
+		for _, spec := range d.Specs {
+			names = append(names, undocumentedSpec(spec, d.Doc.Text() != "")...)
+		}
+		return names
+	}
+	return nil
+}
+
+// undocumentedSpec is undocumented for one line of a declaration whose group has
+// a comment, or has none.
+func undocumentedSpec(spec ast.Spec, group bool) []string {
+	switch s := spec.(type) {
+	case *ast.TypeSpec:
+		if s.Name.IsExported() && !group && s.Doc.Text() == "" {
+			return []string{s.Name.Name}
+		}
+	case *ast.ValueSpec:
+		if group || s.Doc.Text() != "" || s.Comment.Text() != "" {
+			return nil
+		}
+		var names []string
+		for _, n := range s.Names {
+			if n.IsExported() {
+				names = append(names, n.Name)
+			}
+		}
+		return names
+	}
+	return nil
+}
+
+// selfExplaining says that a method belongs to a type that is not exported, or
+// implements an interface whose meaning everyone knows.
+func selfExplaining(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return false
+	}
+	switch d.Name.Name {
+	case "Error", "String", "Unwrap", "Len", "Less", "Swap":
+		return true
+	}
+	receiver := d.Recv.List[0].Type
+	for {
+		switch r := receiver.(type) {
+		case *ast.StarExpr:
+			receiver = r.X
+		case *ast.IndexExpr:
+			receiver = r.X
+		case *ast.Ident:
+			return !r.IsExported()
+		default:
+			return false
+		}
+	}
+}
+
+// TestSizes keeps files, shaders and functions within what a reader can hold.
+func TestSizes(t *testing.T) {
+	var findings []string
+	functions, long := 0, 0
+	for _, f := range goFiles(t) {
+		if f.lines > maxFileLines {
+			findings = append(findings, fmt.Sprintf("%s: %d lines, at most %d", f.path, f.lines, maxFileLines))
+		}
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			lines := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1
+			if lines > maxFunctionLines {
+				findings = append(findings, fmt.Sprintf("%s: %s: %d lines, at most %d", f.path, fn.Name.Name, lines, maxFunctionLines))
+			}
+			functions++
+			if lines > usualLines {
+				long++
+			}
+		}
+	}
+	if long*10 > functions {
+		findings = append(findings, fmt.Sprintf("%d of %d functions have more than %d lines, at most one in ten may", long, functions, usualLines))
+	}
+	eachFile(t, func(p string, text []byte) {
+		most := maxFileLines
+		if strings.HasPrefix(p, "shaders/") {
+			most = maxShaderLines
+		}
+		if n := lineCount(text); n > most {
+			findings = append(findings, fmt.Sprintf("%s: %d lines, at most %d", p, n, most))
+		}
+	}, ".comp", ".glsl", ".h", ".c", ".sh")
+	report(t, findings)
+}
+
+// stems lists the names of a folder's files that end in suffix, without it.
+func stems(t *testing.T, folder, suffix string) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	paths, err := filepath.Glob(filepath.Join(folder, "*"+suffix))
+	require.NoError(t, err)
+	for _, p := range paths {
+		found[strings.TrimSuffix(filepath.Base(p), suffix)] = true
+	}
+	return found
+}
+
+// TestEveryForwardKernelHasItsBackward looks at shaders/x_forward.comp.
+func TestEveryForwardKernelHasItsBackward(t *testing.T) {
+	forward, backward := stems(t, "shaders", "_forward.comp"), stems(t, "shaders", "_backward.comp")
+	var findings []string
+	for stem := range forward {
+		if _, allowed := forwardOnly[stem]; allowed == backward[stem] {
+			findings = append(findings, fmt.Sprintf("shaders/%s: want either a backward kernel or a reason in forwardOnly", stem))
+		}
+	}
+	for stem := range backward {
+		if !forward[stem] {
+			findings = append(findings, fmt.Sprintf("shaders/%s_backward.comp: no forward kernel", stem))
+		}
+	}
+	report(t, findings)
+}
+
+// TestEveryOpHasOracleAndTest holds one stem in three places: ops/x.go,
+// ops/oracle/x.go and ops/x_test.go.
+func TestEveryOpHasOracleAndTest(t *testing.T) {
+	oracles, tests := stems(t, "ops/oracle", ".go"), stems(t, "ops", "_test.go")
+	var findings []string
+	for stem := range stems(t, "ops", ".go") {
+		if _, exempt := noOracle[stem]; exempt || strings.HasSuffix(stem, "_test") {
+			continue
+		}
+		if !oracles[stem] {
+			findings = append(findings, fmt.Sprintf("ops/%s.go: no ops/oracle/%s.go", stem, stem))
+		}
+		if !tests[stem] {
+			findings = append(findings, fmt.Sprintf("ops/%s.go: no ops/%s_test.go", stem, stem))
+		}
+	}
+	report(t, findings)
+}
+
+// TestLayoutRulesBite checks the rules themselves on files that break them.
+func TestLayoutRulesBite(t *testing.T) {
+	in := func(dir string, test bool) file { return file{path: dir + "/x.go", dir: dir, test: test} }
+	cases := []struct {
+		from  file
+		path  string
+		wrong bool
+	}{
+		{in("ops", false), module + "/tensors", false},
+		{in("tensors", false), module + "/ops", true},
+		{in("vk", false), module + "/internal/fail", false},
+		{in("internal/fail", false), module + "/vk", true},
+		{in("model", false), module + "/shaders", true},
+		{in("ops", false), module + "/shaders", false},
+		{in("domino", false), module + "/ops/oracle", true},
+		{in("domino", true), module + "/ops/oracle", false},
+		{in("trainer", false), module + "/export", false},
+		{in("model", false), module + "/trainer", true},
+		{in("model", false), module + "/nowhere", true},
+		{in("tensors", false), "github.com/vulkan-go/vulkan", true},
+		{in("vk", false), "C", false},
+		{in("ops", false), "C", true},
+		{in("ops", false), "fmt", false},
+	}
+	for _, c := range cases {
+		require.Equal(t, c.wrong, len(wrongImport(c.from, c.path)) > 0, "%s imports %s", c.from.dir, c.path)
+	}
+	source := "package p\n" + `
+func A() {}
+// B has one.
+func B() {}
+func (t *T) C() {}
+func (t *t) D() {}
+func (t *T) String() string { return "" }
+type E int
+const F = 1
+const G = 1 // said
+// both
+var ( H = 1; I = 2 )
+var j = 1
+`
+	parsed, err := parser.ParseFile(token.NewFileSet(), "p.go", source, parser.ParseComments|parser.SkipObjectResolution)
+	require.NoError(t, err)
+	var names []string
+	for _, d := range parsed.Decls {
+		names = append(names, undocumented(d)...)
+	}
+	require.Equal(t, []string{"A", "C", "E", "F"}, names)
+	require.Equal(t, 2, lineCount([]byte("a\nb")))
+}
