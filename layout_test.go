@@ -70,11 +70,22 @@ var forwardOnly = map[string]string{
 	"embedding":        "the target's table is frozen",
 }
 
-// noOracle lists the files of ops that hold no op of their own.
-var noOracle = map[string]string{
-	"doc":     "the table of ops",
-	"context": "recording, arena, errors",
-	"launch":  "kernel selection and dispatch",
+// notOps lists the files of ops whose methods of Context are no ops.
+var notOps = []string{"ops/context.go", "ops/launch.go"}
+
+// oracleOf names the oracle of an op where it is not called like the op; "" and a
+// reason stand for none.
+var oracleOf = map[string]struct{ oracle, reason string }{
+	"Gemm":                 {oracle: "GEMMNT"}, // and NN, TN
+	"GemmAdd":              {oracle: "GEMMNT"},
+	"AdamW":                {oracle: "AdamWStep"},
+	"GradNorm":             {oracle: "GlobalNorm"},
+	"Gather":               {oracle: "GatherRows"},
+	"Scatter":              {oracle: "ScatterAddRows"},
+	"CrossEntropyVisit":    {oracle: "CrossEntropyDual"},
+	"CrossEntropyFinish":   {oracle: "CrossEntropyDual"},
+	"CrossEntropyBackward": {oracle: "CrossEntropyDualBackward"},
+	"Cast":                 {reason: "a change of storage: compared bit for bit with tensors' rounding"},
 }
 
 // file is one Go file of the module.
@@ -346,9 +357,16 @@ func stems(t *testing.T, folder, suffix string) map[string]bool {
 	return found
 }
 
-// TestEveryForwardKernelHasItsBackward looks at shaders/x_forward.comp.
+// TestEveryForwardKernelHasItsBackward looks at shaders/x_forward.comp. A backward
+// may be several kernels: x_backward.comp, x_backward_kv.comp.
 func TestEveryForwardKernelHasItsBackward(t *testing.T) {
-	forward, backward := stems(t, "shaders", "_forward.comp"), stems(t, "shaders", "_backward.comp")
+	backward := map[string]bool{}
+	for stem := range stems(t, "shaders", ".comp") {
+		if name, _, is := strings.Cut(stem, "_backward"); is {
+			backward[name] = true
+		}
+	}
+	forward := stems(t, "shaders", "_forward.comp")
 	var findings []string
 	for stem := range forward {
 		if _, allowed := forwardOnly[stem]; allowed == backward[stem] {
@@ -363,23 +381,69 @@ func TestEveryForwardKernelHasItsBackward(t *testing.T) {
 	report(t, findings)
 }
 
-// TestEveryOpHasOracleAndTest holds one stem in three places: ops/x.go,
-// ops/oracle/x.go and ops/x_test.go.
+// TestEveryOpHasOracleAndTest wants, for each op (an exported method of
+// ops.Context), a function of ops/oracle and a call in a test that compares with it.
 func TestEveryOpHasOracleAndTest(t *testing.T) {
-	oracles, tests := stems(t, "ops/oracle", ".go"), stems(t, "ops", "_test.go")
+	oracles, compared, ops := map[string]bool{}, map[string]bool{}, map[string]string{}
+	for _, f := range goFiles(t) {
+		switch {
+		case f.dir == "ops/oracle" && !f.test:
+			for _, fn := range exportedFuncs(f, "") {
+				oracles[fn] = true
+			}
+		case f.dir == "ops" && f.test && importsPackage(f, module+"/ops/oracle"):
+			ast.Inspect(f.ast, func(n ast.Node) bool {
+				if call, ok := n.(*ast.SelectorExpr); ok {
+					compared[call.Sel.Name] = true
+				}
+				return true
+			})
+		case f.dir == "ops" && !f.test && !slices.Contains(notOps, f.path):
+			for _, fn := range exportedFuncs(f, "Context") {
+				ops[fn] = f.path
+			}
+		}
+	}
 	var findings []string
-	for stem := range stems(t, "ops", ".go") {
-		if _, exempt := noOracle[stem]; exempt || strings.HasSuffix(stem, "_test") {
-			continue
+	for op, where := range ops {
+		want, special := oracleOf[op]
+		if !special {
+			want.oracle = op
 		}
-		if !oracles[stem] {
-			findings = append(findings, fmt.Sprintf("ops/%s.go: no ops/oracle/%s.go", stem, stem))
+		if want.reason == "" && !oracles[want.oracle] {
+			findings = append(findings, fmt.Sprintf("%s: %s: no ops/oracle.%s; write it, or say in oracleOf what stands for it", where, op, want.oracle))
 		}
-		if !tests[stem] {
-			findings = append(findings, fmt.Sprintf("ops/%s.go: no ops/%s_test.go", stem, stem))
+		if !compared[op] {
+			findings = append(findings, fmt.Sprintf("%s: %s: no test in ops that imports the oracle uses it", where, op))
 		}
 	}
 	report(t, findings)
+}
+
+// exportedFuncs lists the exported functions of f (receiver ""), or the exported
+// methods of the pointer type receiver.
+func exportedFuncs(f file, receiver string) []string {
+	var names []string
+	for _, d := range f.ast.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || !fn.Name.IsExported() {
+			continue
+		}
+		of := ""
+		if fn.Recv != nil {
+			if star, ok := fn.Recv.List[0].Type.(*ast.StarExpr); ok {
+				of = fmt.Sprint(star.X)
+			}
+		}
+		if of == receiver && (fn.Recv != nil) == (receiver != "") {
+			names = append(names, fn.Name.Name)
+		}
+	}
+	return names
+}
+
+func importsPackage(f file, full string) bool {
+	return slices.ContainsFunc(f.ast.Imports, func(s *ast.ImportSpec) bool { return s.Path.Value == strconv.Quote(full) })
 }
 
 // TestLayoutRulesBite checks the rules themselves on files that break them.
