@@ -1,0 +1,69 @@
+#version 450
+// variants: STORAGE=f32,bf16
+// The gates of one step of a GRU scan, behind the GEMM gh = h W_hhᵀ:
+//
+//	r = sigma(gi_r + gh_r)   z = sigma(gi_z + gh_z)   q = gh_n
+//	n = tanh(gi_n + r q)     h' = (1 - z) n + z h
+//
+// A workgroup has one row. The recurrence keeps h in f32: with f32 storage H is
+// the states of the step before, with bf16 storage a buffer updated in place.
+#extension GL_GOOGLE_include_directive : require
+#include "storage.glsl"
+#include "workgroup.glsl"
+layout(constant_id = 2) const bool VECTOR = false;
+layout(constant_id = 3) const bool FIRST = false; // step 0: h and gh are zero and not read
+#include "quad.glsl"
+F32_BUFFER(0, GI)
+F32_BUFFER(1, GH)
+F32_BUFFER(2, H)
+BUFFER(3, STATES)
+BUFFER(4, GATES) // r, z, n, q
+layout(push_constant) uniform Push { uint gi0, gh0, h0, states0, gates0, rows, G; };
+QUAD_READER(read_gi, F32_LOAD, GI)
+QUAD_READER(read_gh, F32_LOAD, GH)
+QUAD_READER(read_h, F32_LOAD, H)
+QUAD_WRITER(write_states, STORE, STATES)
+QUAD_WRITER(write_gates, STORE, GATES)
+#ifdef STORAGE_BF16
+QUAD_WRITER(write_h, F32_STORE, H)
+#endif
+
+vec4 sigma(vec4 x) { return 1.0 / (1.0 + exp(-x)); }
+
+// tanh to a few units in the last place at every size: near 0, where
+// 1 - 2/(1 + exp(2x)) cancels, the continued fraction x/(1 + x²/(3 + x²/(5 + x²/(7 + x²/9)))).
+vec4 tanh_exact(vec4 x) {
+	vec4 z = x * x;
+	vec4 small = x * (945.0 + z * (105.0 + z)) / (945.0 + z * (420.0 + 15.0 * z));
+	vec4 large = sign(x) * (1.0 - 2.0 / (1.0 + exp(2.0 * abs(x))));
+	return mix(large, small, lessThan(abs(x), vec4(0.7)));
+}
+
+void main() {
+	const uint row = workgroup_index();
+	if (row >= rows) return;
+	const uint gi = gi0 + row * 3u * G, gh = gh0 + row * 3u * G, gates = gates0 + row * 4u * G;
+	for (uint u = 4u * gl_LocalInvocationIndex; u < G; u += 4u * GROUP) {
+		const uint left = G - u;
+		vec4 r = read_gi(gi + u, left, 0.0), z = read_gi(gi + G + u, left, 0.0), n = read_gi(gi + 2u * G + u, left, 0.0);
+		vec4 h = vec4(0), q = vec4(0);
+		if (!FIRST) {
+			r += read_gh(gh + u, left, 0.0);
+			z += read_gh(gh + G + u, left, 0.0);
+			q = read_gh(gh + 2u * G + u, left, 0.0);
+			h = read_h(h0 + row * G + u, left, 0.0);
+		}
+		r = sigma(r);
+		z = sigma(z);
+		n = tanh_exact(n + r * q);
+		h = (1.0 - z) * n + z * h;
+		write_gates(gates + u, left, r);
+		write_gates(gates + G + u, left, z);
+		write_gates(gates + 2u * G + u, left, n);
+		write_gates(gates + 3u * G + u, left, q);
+		write_states(states0 + row * G + u, left, h);
+#ifdef STORAGE_BF16
+		write_h(h0 + row * G + u, left, h);
+#endif
+	}
+}

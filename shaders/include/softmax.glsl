@@ -1,0 +1,46 @@
+// Online softmax over tiles of keys: the forward pass of all attention kernels.
+#include "attention.glsl"
+
+vec4 o[ROWS * PARTS];    // Σ weight · value so far, relative to top
+float top[ROWS];         // the largest score so far, in powers of two
+float sum[ROWS];         // the lane's part of Σ weight
+
+void begin() {
+	[[unroll]] for (uint i = 0u; i < ROWS * PARTS; i++) o[i] = vec4(0);
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) top[m] = UNSEEN;
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) sum[m] = 0.0;
+}
+
+// Turns the scores of a tile into weights, and brings what is summed so far to the new maximum.
+void weigh() {
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) {
+		float high = s[m * STEP];
+		[[unroll]] for (uint t = 1u; t < STEP; t++) high = max(high, s[m * STEP + t]);
+		high = max(top[m], subgroupMax(high));
+		float fade = exp2(top[m] - high);
+		top[m] = high;
+		sum[m] *= fade;
+		[[unroll]] for (uint v = 0u; v < PARTS; v++) o[m * PARTS + v] *= fade;
+		[[unroll]] for (uint t = 0u; t < STEP; t++) {
+			float x = s[m * STEP + t];
+			x = x == UNSEEN ? 0.0 : exp2(x - high);
+			sum[m] += x;
+			s[m * STEP + t] = x;
+		}
+	}
+}
+
+// Adds keys j to j + GROUP*STEP - 1 of a list that starts at row first of K and
+// V and ends before end. SEES(m, j) says whether row m sees key j < end.
+#define ATTEND(K, k0, V, v0, first, j, end, SEES) { \
+	[[unroll]] for (uint t = 0u; t < STEP; t++) \
+		lanes[t] = ((first + min(j + t * GROUP + gl_SubgroupInvocationID, end - 1u)) * kvHeads + kv) * headDim; \
+	SCORES(s, Q, q0, K, k0) \
+	[[unroll]] for (uint t = 0u; t < STEP; t++) { \
+		uint key = j + t * GROUP + gl_SubgroupInvocationID; \
+		[[unroll]] for (uint m = 0u; m < ROWS; m++) \
+			s[m * STEP + t] = key < end && SEES(m, key) ? s[m * STEP + t] * scale : UNSEEN; \
+	} \
+	weigh(); \
+	ACCUMULATE(o, s, V, v0) \
+}
