@@ -92,3 +92,16 @@ func copySame(to, from any) {
 		*p = objectJSON(*from.(*map[string]any))
 	}
 }
+
+// hint is the line that says what to change about a refused value: special if
+// there is such advice, else the rule's own, else the range and the meaning.
+func (k key) hint(special string) string {
+	if special != "" {
+		return special
+	}
+	if k.rule.hint != "" {
+		return k.rule.hint
+	}
+	_, leaf := split(k.name)
+	return "set " + leaf + " to " + k.rule.want + " (" + k.meaning + ")"
+}

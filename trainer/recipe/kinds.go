@@ -1,8 +1,10 @@
 package recipe
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,14 +56,11 @@ func number(want string, ok func(x float64) bool) rule {
 }
 
 func oneOf(names ...string) rule {
-	return rule{want: "one of " + quoteAll(names), ok: func(v any) bool {
-		for _, n := range names {
-			if v == n {
-				return true
-			}
-		}
-		return false
-	}, hint: "write one of " + quoteAll(names)}
+	want := quoteAll(names)
+	if len(names) > 1 {
+		want = "one of " + want
+	}
+	return rule{want: want, ok: func(v any) bool { return slices.Contains(names, v.(string)) }}
 }
 
 func onlyBool(b bool, hint string) rule {
@@ -108,11 +107,7 @@ func convert(k kind, raw any, rangeWords string) (v any, want string) {
 	case kindInts:
 		return toInts(raw, rangeWords)
 	case kindObject:
-		m, ok := raw.(map[string]any)
-		if !ok || !plainValue(m) {
-			return nil, rangeWords
-		}
-		return m, ""
+		return toObject(raw, rangeWords)
 	case kindDevice:
 		return toDevice(raw, rangeWords)
 	}
@@ -129,7 +124,7 @@ func toInt(raw any, want string) (any, string) {
 		return nil, want
 	}
 	if n > math.MaxInt32 || n < math.MinInt32 {
-		return nil, "an integer of at most 32 bits"
+		return nil, "an integer that fits in 32 bits"
 	}
 	return int(n), ""
 }
@@ -175,6 +170,17 @@ func toInts(raw any, want string) (any, string) {
 		ids[i] = n.(int)
 	}
 	return ids, ""
+}
+
+func toObject(raw any, want string) (any, string) {
+	m, ok := raw.(map[string]any)
+	if !ok {
+		return nil, want
+	}
+	if !plainValue(m) {
+		return nil, "a table without dates, nan and inf"
+	}
+	return m, ""
 }
 
 func toDevice(raw any, want string) (any, string) {
@@ -294,23 +300,41 @@ func quoteAll(names []string) string {
 
 const docsHint = "docs/recipe.md lists every key with its type, default and range"
 
-// typeHint says how to respell a value of the wrong type.
+// typeHint says how to respell a value of the wrong type, or "".
 func typeHint(k kind, raw any) string {
-	if s, ok := raw.(string); ok {
-		switch low := strings.ToLower(strings.TrimSpace(s)); {
+	isNumber := k == kindInt || k == kindSeed || k == kindFloat
+	switch v := raw.(type) {
+	case string:
+		low := strings.ToLower(strings.TrimSpace(v))
+		_, err := strconv.ParseInt(low, 10, 64)
+		switch {
 		case low == "null" || low == "none" || low == "~":
 			return "TOML has no null: leave the key out"
 		case k == kindBool && (low == "true" || low == "false" || low == "yes" || low == "no"):
 			return "write true or false, without quotes"
-		case k == kindInt || k == kindSeed || k == kindFloat:
+		case isNumber && errors.Is(err, strconv.ErrRange):
+			return "the number does not fit in 64 bits"
+		case isNumber:
 			return "write a number, without quotes"
 		}
+	case float64:
+		if k == kindInt || k == kindSeed {
+			return "write a whole number, without a point or an exponent"
+		}
 	}
-	if _, ok := raw.(float64); ok && (k == kindInt || k == kindSeed) {
-		return "write a whole number, without a point or an exponent"
-	}
-	if k == kindString {
+	if _, isText := raw.(string); k == kindString && !isText {
 		return "write the value in quotes"
 	}
-	return docsHint
+	return ""
+}
+
+// showKey is a dotted key for a message, quoted where it holds anything unusual.
+func showKey(name string) string {
+	plainChar := func(c rune) bool {
+		return c == '_' || c == '-' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	}
+	if strings.ContainsFunc(name, func(c rune) bool { return !plainChar(c) }) {
+		return strconv.Quote(shorten(name))
+	}
+	return shorten(name)
 }

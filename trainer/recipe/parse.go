@@ -83,14 +83,10 @@ func (r *Recipe) set(e entry) error {
 	r.origin[e.name] = e.origin
 	v, want := convert(k.kind, e.raw, k.rule.want)
 	if want != "" {
-		return r.bad(e.name, typeHint(k.kind, e.raw), "want %s, got %s", want, describe(e.raw))
+		return r.bad(e.name, k.hint(typeHint(k.kind, e.raw)), "want %s, got %s", want, describe(e.raw))
 	}
 	if k.rule.ok != nil && !k.rule.ok(v) {
-		hint := k.rule.hint
-		if hint == "" {
-			hint = docsHint
-		}
-		return r.bad(e.name, hint, "want %s, got %s", k.rule.want, describe(e.raw))
+		return r.bad(e.name, k.hint(""), "want %s, got %s", k.rule.want, describe(e.raw))
 	}
 	assign(k.in(r), v)
 	r.Set[e.name] = true
@@ -154,6 +150,10 @@ func classify(e entry, path []string) (bool, error) {
 			return false, nil // a part of that key's value, which set judges as a whole
 		}
 	}
+	if dotInside(path) {
+		return false, fail.New(fail.Usage, "a dot inside quotes is part of the name: write the key without quotes",
+			"recipe: %s: %q: unknown key", e.origin, shorten(e.name))
+	}
 	return false, unknown(e)
 }
 
@@ -178,7 +178,7 @@ func isTable(name string) bool {
 }
 
 func unknown(e entry) error {
-	name := shorten(e.name)
+	name := showKey(e.name)
 	switch e.raw.(type) {
 	case map[string]any, []map[string]any:
 		return fail.New(fail.Usage, "the tables of a recipe are "+quoteAll(tableNames),

@@ -179,7 +179,7 @@ func (r *Recipe) unusedNotice(foreign []string) (Notice, bool) {
 		}
 	}
 	for _, name := range foreign {
-		parts = append(parts, shorten(name)+" (a note)")
+		parts = append(parts, showKey(name)+" (a note)")
 	}
 	if len(parts) == 0 {
 		return Notice{}, false

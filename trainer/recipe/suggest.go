@@ -46,7 +46,8 @@ func closest(name string, candidates []string) string {
 func suggestion(name string) string {
 	table, leaf := split(name)
 	var elsewhere string
-	var siblings, full []string
+	var siblings, leaves []string
+	byLeaf := map[string]string{}
 	for _, k := range allKeys {
 		t, l := split(k.name)
 		switch {
@@ -57,7 +58,7 @@ func suggestion(name string) string {
 		case t == table:
 			siblings = append(siblings, l)
 		}
-		full = append(full, k.name)
+		leaves, byLeaf[l] = append(leaves, l), k.name
 	}
 	if elsewhere != "" {
 		return fmt.Sprintf("; %s belongs in [%s]", strings.ToLower(leaf), elsewhere)
@@ -70,8 +71,8 @@ func suggestion(name string) string {
 	if s := closest(leaf, siblings); s != "" {
 		return fmt.Sprintf("; did you mean %q?", s)
 	}
-	if s := closest(name, full); s != "" {
-		return fmt.Sprintf("; did you mean %q?", s)
+	if s := closest(leaf, leaves); s != "" {
+		return fmt.Sprintf("; did you mean %q?", byLeaf[s])
 	}
 	return ""
 }
