@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,4 +47,16 @@ func TestResumeRefusesForeignKeys(t *testing.T) {
 	refused, allowed := ResumeChanges(map[string]string{"a.b": ""}, map[string]string{"c.d": "1"})
 	require.Equal(t, []Change{{Key: "a.b"}, {Key: "c.d", New: "1"}}, refused)
 	require.Empty(t, allowed)
+}
+
+// A checkpoint also stores the struct itself.
+func TestResolvedSurvivesJSON(t *testing.T) {
+	out, _ := mustResolve(t, qwen3x8b, `dflash.dflash_export_rope_scaling={type="yarn",factor=48.0}`, "training.seed=9223372036854775807")
+	text, err := json.Marshal(out)
+	require.NoError(t, err)
+	var back Resolved
+	require.NoError(t, json.Unmarshal(text, &back))
+	require.JSONEq(t, string(out.ExportRopeScaling), string(back.ExportRopeScaling))
+	back.ExportRopeScaling = out.ExportRopeScaling
+	require.Equal(t, out, &back)
 }
