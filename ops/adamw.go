@@ -42,20 +42,15 @@ func (c *Context) AdamW(master, compute, m, v, grad, norm tensors.Tensor, p Adam
 	settings := []uint32{f32bits(p.LR), f32bits(p.LR * p.WeightDecay), f32bits(1 - p.Beta1), f32bits(1 - p.Beta2),
 		f32bits(1 / (1 - math.Pow(p.Beta1, float64(p.Step)))), f32bits(1 / (1 - math.Pow(p.Beta2, float64(p.Step)))), f32bits(p.Eps)}
 	for _, s := range c.chunks(master.Len(), tensors.F32.Size()) {
-		rounded := in(s.elements(master)) // bound in compute's place
+		w, first, second, g := s.elements(master), s.elements(m), s.elements(v), s.elements(grad)
+		rounded := in(w) // bound in compute's place
 		if round {
 			rounded = out(s.elements(compute))
 		}
-		uses := []use{inout(s.elements(master)), rounded, inout(s.elements(m)), inout(s.elements(v)), in(s.elements(grad)), in(norm)}
-		vector, width := true, 1
-		for _, u := range uses[:5] {
-			vector = vector && vectors(u.Tensor, s.hi-s.lo)
-		}
-		if vector {
-			width = fourWide
-		}
-		c.run(launch{kernel: "adamw", spec: c.flatSpec(flag(vector), flag(round)), uses: uses,
-			params: append([]uint32{uint32(s.hi - s.lo)}, settings...),
-			groups: fold(ceilDiv(s.hi-s.lo, width*c.flatGroup())), work: flatWork * float64(s.hi-s.lo)})
+		wide, vector := width(w.Len(), w, first, second, g, rounded.Tensor)
+		c.run(launch{kernel: "adamw", spec: c.flatSpec(flag(vector), flag(round)),
+			uses:   []use{inout(w), rounded, inout(first), inout(second), in(g), in(norm)},
+			params: append([]uint32{uint32(w.Len())}, settings...),
+			groups: fold(ceilDiv(w.Len(), wide*c.flatGroup())), work: flatWork * float64(w.Len())})
 	}
 }

@@ -45,16 +45,14 @@ func (c *Context) flat(kernel string, uses ...use) {
 	}
 	for _, s := range c.chunks(n, size) {
 		part := make([]use, len(uses))
-		vector, width := true, 1
+		list := make([]tensors.Tensor, len(uses))
 		for i, u := range uses {
 			part[i] = use{s.elements(u.Tensor), u.access}
-			vector = vector && vectors(part[i].Tensor, s.hi-s.lo)
+			list[i] = part[i].Tensor
 		}
-		if vector {
-			width = fourWide
-		}
+		wide, vector := width(s.hi-s.lo, list...)
 		c.run(launch{kernel: kernel, spec: c.flatSpec(flag(vector)), uses: part, params: []uint32{uint32(s.hi - s.lo)},
-			groups: fold(ceilDiv(s.hi-s.lo, width*c.flatGroup())), work: flatWork * float64(s.hi-s.lo)})
+			groups: fold(ceilDiv(s.hi-s.lo, wide*c.flatGroup())), work: flatWork * float64(s.hi-s.lo)})
 	}
 }
 
@@ -62,6 +60,17 @@ const (
 	fourWide = 4  // elements of a vector load
 	flatWork = 16 // the time of an element of memory-bound work, as floating-point operations
 )
+
+// width is how many elements of rows of cols elements an invocation handles at
+// a time: four where all tensors allow it, else one; vector says which.
+func width(cols int, list ...tensors.Tensor) (elements int, vector bool) {
+	for _, t := range list {
+		if !vectors(t, cols) {
+			return 1, false
+		}
+	}
+	return fourWide, true
+}
 
 // wantLike records an error unless each tensor has the dtype and the number of elements of t.
 func (c *Context) wantLike(op string, t tensors.Tensor, others ...tensors.Tensor) {

@@ -38,7 +38,8 @@ type rig struct {
 	t      testing.TB
 	c      *ops.Context
 	random *rand.Rand
-	guards []tensors.Tensor
+	guards []tensors.Tensor // two of each tensor
+	shapes [][]int
 }
 
 func newRig(t testing.TB, seed uint64) *rig {
@@ -48,20 +49,21 @@ func newRig(t testing.TB, seed uint64) *rig {
 // clear frees the tensors made so far.
 func (r *rig) clear() {
 	r.c.Release()
-	r.guards = nil
+	r.guards, r.shapes = nil, nil
 }
 
 // tensor is a tensor with guard zones; it starts `skip` elements behind an aligned offset.
 func (r *rig) tensor(dt tensors.DType, skip int, shape ...int) tensors.Tensor {
 	t := tensors.Tensor{Name: "t", DType: dt, Shape: shape}
 	guard, n := guardBytes/dt.Size(), t.Len()
-	whole := r.c.Alloc("guarded", dt, guard+skip+n+guard)
+	whole := r.c.Alloc("tensor", dt, guard+skip+n+guard)
 	pattern := make([]byte, whole.Bytes())
 	for i := range pattern {
 		pattern[i] = guardByte
 	}
 	r.c.Upload(whole, pattern)
 	r.guards = append(r.guards, whole.Slice(0, guard+skip), whole.Slice(guard+skip+n, whole.Len()))
+	r.shapes = append(r.shapes, shape)
 	return whole.Slice(guard+skip, guard+skip+n).View(shape...)
 }
 
@@ -103,12 +105,12 @@ func (r *rig) indices(values ...int) tensors.Tensor {
 func (r *rig) submit() {
 	r.t.Helper()
 	require.NoError(r.t, r.c.Submit())
-	for _, g := range r.guards {
+	for z, g := range r.guards {
 		data, err := r.c.Download(g)
 		require.NoError(r.t, err)
 		for i, b := range data {
 			if b != guardByte {
-				require.Failf(r.t, "a kernel wrote beside a tensor", "guard zone of %s, byte %d", g.Name, i)
+				require.Failf(r.t, "a kernel wrote beside a tensor", "guard zone %d of %v: byte %d of %d is %#x", z, r.shapes[z/2], i, len(data), b)
 			}
 		}
 	}

@@ -28,8 +28,9 @@ func (c *Context) RMSNorm(result, rstd, x, weight tensors.Tensor, eps float64) {
 		return
 	}
 	for _, s := range c.chunks(n, cols*x.DType.Size()) {
-		uses := []use{out(s.rows(result.View(n, cols))), out(s.elements(rstd)), in(s.rows(x)), in(weight)}
-		c.normRows("rmsnorm_forward."+storage(x), uses, s.hi-s.lo, cols, nil, f32bits(eps))
+		y, part := s.rows(result.View(n, cols)), s.rows(x)
+		_, vector := width(cols, y, part, weight)
+		c.normRows("rmsnorm_forward."+storage(x), []use{out(y), out(s.elements(rstd)), in(part), in(weight)}, vector, s.hi-s.lo, cols, nil, f32bits(eps))
 	}
 }
 
@@ -69,16 +70,13 @@ func (c *Context) RMSNormBackward(dIn, dWeight, dOut, x, rstd, weight tensors.Te
 		if accumulate {
 			write = inout(dInPart)
 		}
-		c.normRows("rmsnorm_backward."+storage(x), []use{write, in(dOutPart), in(xPart), in(rstdPart), in(weight)}, rows, cols, []uint32{flag(accumulate)})
+		_, vector := width(cols, dInPart, dOutPart, xPart, weight)
+		c.normRows("rmsnorm_backward."+storage(x), []use{write, in(dOutPart), in(xPart), in(rstdPart), in(weight)}, vector, rows, cols, []uint32{flag(accumulate)})
 	}
 }
 
 // normRows runs a kernel of row.glsl over rows of cols elements; extra are its own specialisation constants.
-func (c *Context) normRows(kernel string, uses []use, rows, cols int, extra []uint32, params ...uint32) {
-	vector := true
-	for _, u := range uses {
-		vector = vector && (u.Len() == rows || vectors(u.Tensor, cols)) // one element a row: rstd
-	}
+func (c *Context) normRows(kernel string, uses []use, vector bool, rows, cols int, extra []uint32, params ...uint32) {
 	size, subgroups := c.rowGroup()
 	if lanes := c.Device.SubgroupSize; cols <= 2*fourWide*lanes {
 		size, subgroups = lanes, 1
@@ -105,24 +103,18 @@ func (c *Context) normWeight(dWeight, dOut, x, rstd tensors.Tensor) {
 	rowsPerGroup := ceilDiv(rows, most)
 	count := ceilDiv(rows, rowsPerGroup)
 	partial := c.scratch(count*cols).View(count, cols)
-	vector, width := vectors(dOut, cols) && vectors(x, cols), 1
-	if vector {
-		width = fourWide
-	}
+	wide, vector := width(cols, dOut, x, partial)
 	c.run(launch{kernel: "rmsnorm_weight." + storage(x), spec: c.flatSpec(flag(vector)),
 		uses:   []use{out(partial), in(dOut), in(x), in(rstd)},
 		params: []uint32{uint32(rows), uint32(cols), uint32(rowsPerGroup)},
-		groups: [3]uint32{uint32(ceilDiv(cols, width*c.flatGroup())), uint32(count), 1}, work: flatWork * float64(x.Len())})
+		groups: [3]uint32{uint32(ceilDiv(cols, wide*c.flatGroup())), uint32(count), 1}, work: flatWork * float64(x.Len())})
 	c.columnSum(dWeight, partial)
 }
 
 // columnSum adds the rows of partial to sum, in order.
 func (c *Context) columnSum(sum, partial tensors.Tensor) {
 	count, cols := partial.Rows(), partial.Cols()
-	vector, width := vectors(sum, cols) && vectors(partial, cols), 1
-	if vector {
-		width = fourWide
-	}
+	wide, vector := width(cols, sum, partial)
 	c.run(launch{kernel: "column_sum", spec: c.flatSpec(flag(vector)), uses: []use{inout(sum), in(partial)},
-		params: []uint32{uint32(cols), uint32(count)}, groups: fold(ceilDiv(cols, width*c.flatGroup()))})
+		params: []uint32{uint32(cols), uint32(count)}, groups: fold(ceilDiv(cols, wide*c.flatGroup()))})
 }

@@ -7,7 +7,9 @@ import (
 	"vkdomino/tensors"
 )
 
-const normEps = 1e-6
+// normEps is larger than in models: with one column dIn is what eps leaves of a
+// difference, which f32 cannot hold when eps is tiny.
+const normEps = 1e-3
 
 func TestRMSNorm(t *testing.T) {
 	for _, dt := range storages {

@@ -36,13 +36,10 @@ func (c *Context) rope(kernel string, x, cos, sin, pos tensors.Tensor, headDim i
 	}
 	for _, s := range c.chunks(x.Rows(), x.Cols()*x.DType.Size()) {
 		part, rows := s.rows(x), s.hi-s.lo
-		vector, width := vectors(part, pairs) && vectors(cos, pairs) && vectors(sin, pairs), 1
-		if vector {
-			width = fourWide
-		}
+		wide, vector := width(pairs, part, cos, sin)
 		c.run(launch{kernel: kernel + "." + storage(x), spec: c.flatSpec(flag(vector)),
 			uses:   []use{inout(part), in(cos), in(sin), in(s.elements(pos))},
 			params: []uint32{uint32(rows), uint32(x.Cols() / headDim), uint32(pairs)},
-			groups: fold(ceilDiv(rows*pairs, width*c.flatGroup())), work: flatWork * float64(part.Len())})
+			groups: fold(ceilDiv(rows*pairs, wide*c.flatGroup())), work: flatWork * float64(part.Len())})
 	}
 }
