@@ -38,9 +38,15 @@ type Progress struct {
 // terminal and TERM is not "dumb"; NO_COLOR (set to anything) takes the colour away.
 // loggingSteps < 1 means that only the first and the last step get a plain line.
 func NewProgress(out *os.File, total, first, loggingSteps int, enabled bool) *Progress {
+	bar := enabled && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
+	return newProgress(out, total, first, loggingSteps, bar)
+}
+
+// newProgress is NewProgress with the choice between bar and lines made.
+func newProgress(out *os.File, total, first, loggingSteps int, bar bool) *Progress {
 	p := &Progress{out: out, total: total, first: first, loggingSteps: loggingSteps, done: first, now: time.Now}
 	p.times = append(p.times, p.now())
-	if enabled && total > first && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb" {
+	if bar && total > first {
 		p.bar = newBar(out, total, os.Getenv("NO_COLOR") == "")
 		p.drop(p.bar.Set(first))
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +17,9 @@ import (
 func terminal(t *testing.T, columns uint16) (tty *os.File, show func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	require.NoError(t, err)
+	if err != nil { // a container or chroot without devpts; TestBar checks the drawing without it
+		t.Skipf("no pseudo-terminal here: %v", err)
+	}
 	require.NoError(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
 	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
 	require.NoError(t, err)
@@ -42,19 +43,6 @@ func terminal(t *testing.T, columns uint16) (tty *os.File, show func() string) {
 		require.NoError(t, master.Close())
 		return text.String()
 	}
-}
-
-var escape = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
-
-// frames are the states that a terminal's line went through.
-func frames(text string) []string {
-	var out []string
-	for _, part := range regexp.MustCompile("[\r\n]+").Split(escape.ReplaceAllString(text, ""), -1) {
-		if strings.TrimSpace(part) != "" {
-			out = append(out, part)
-		}
-	}
-	return out
 }
 
 func TestBarOnATerminal(t *testing.T) {

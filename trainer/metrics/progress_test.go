@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -111,4 +112,42 @@ func TestFitDropsTheLeastImportantFirst(t *testing.T) {
 	require.Equal(t, "loss 3.250 acc 0.310", fit(parts, 30))
 	require.Equal(t, "", fit(parts, 3))
 	require.Equal(t, "loss 3.250 1m00s left 12.0 samples/s", fit(barText(stepRow(0, 3.25), 12, time.Minute), 80))
+}
+
+var escape = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
+
+// frames are the states that a terminal's line went through.
+func frames(text string) []string {
+	var out []string
+	for _, part := range regexp.MustCompile("[\r\n]+").Split(escape.ReplaceAllString(text, ""), -1) {
+		if strings.TrimSpace(part) != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// TestBar draws the bar into a file, whose width counts as 80 columns.
+func TestBar(t *testing.T) {
+	for _, color := range []string{"", "1"} {
+		t.Setenv("NO_COLOR", color)
+		out, err := os.CreateTemp(t.TempDir(), "out")
+		require.NoError(t, err)
+		defer out.Close()
+		p := newProgress(out, 600, 598, 10, true)
+		p.Step(progressRow(598), 154.3)
+		p.Note("checkpoint-599 written")
+		p.Step(progressRow(599), 154.3)
+		p.Note("done")
+		p.Close()
+		text, err := os.ReadFile(out.Name())
+		require.NoError(t, err)
+		require.Equal(t, color == "", strings.Contains(string(text), "\x1b[36m"))
+		all := frames(string(text))
+		require.Contains(t, all[0], "99% ")
+		require.Contains(t, all[0], "(598/600)")
+		require.Contains(t, all, "checkpoint-599 written")
+		require.Contains(t, all[len(all)-2], "100% "+strings.Repeat("█", barWidth)+" (600/600) loss 3.250 acc 0.310 0s left λ 0.25 154.3 samples/s")
+		require.Equal(t, "done", all[len(all)-1])
+	}
 }
