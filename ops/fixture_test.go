@@ -1,9 +1,12 @@
 package ops_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -116,6 +119,40 @@ func (r *rig) submit() {
 	}
 }
 
+// bindings makes the device bind at most so many bytes at a time for the rest of the test.
+func (r *rig) bindings(bytes int64) {
+	most := r.c.Device.MaxBindingBytes
+	r.c.Device.MaxBindingBytes = bytes
+	r.t.Cleanup(func() { r.c.Device.MaxBindingBytes = most })
+}
+
+// bench times an op, ten to a submission, and reports the time of one and of the processor.
+func (r *rig) bench(b *testing.B, name string, dt tensors.DType, shape []int, op func()) {
+	const batch = 10
+	b.Run(fmt.Sprintf("%s/%s/%v", name, dt, shape), func(b *testing.B) {
+		op()
+		require.NoError(b, r.c.Submit())
+		cpu := cpuTime()
+		for b.Loop() {
+			for range batch {
+				op()
+			}
+			require.NoError(b, r.c.Submit())
+		}
+		b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N*batch), "us/op")
+		b.ReportMetric((cpuTime()-cpu).Seconds()*1e6/float64(b.N*batch), "cpu-us/op")
+	})
+}
+
+// cpuTime is the processor time that the process has used, a CPU driver's threads included.
+func cpuTime() time.Duration {
+	var use syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
+		return 0
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
 func (r *rig) floats(t tensors.Tensor) []float32 {
 	r.t.Helper()
 	got, err := r.c.Float32s(t)
@@ -128,6 +165,13 @@ func (r *rig) read(t tensors.Tensor) []float64 {
 	return widen(r.floats(t))
 }
 
+// twoRoundings is the NMSE of two roundings to bf16 at their worst, (2*2^-9)²; fewer than few elements
+// do not average it out.
+const (
+	twoRoundings = 1.6e-5
+	few          = 64
+)
+
 // near compares a device tensor with its reference.
 func (r *rig) near(t tensors.Tensor, want []float64, limit tolerance, args ...any) {
 	r.t.Helper()
@@ -139,6 +183,9 @@ func (r *rig) near(t tensors.Tensor, want []float64, limit tolerance, args ...an
 	most := limit.f32
 	if t.DType == tensors.BF16 {
 		most = limit.bf16
+		if most > 0 && len(want) < few {
+			most = max(most, twoRoundings)
+		}
 	}
 	require.LessOrEqual(r.t, nmse, most, args...)
 	if t.DType == tensors.F32 {
@@ -161,6 +208,14 @@ func widen(v []float32) []float64 {
 	out := make([]float64, len(v))
 	for i, x := range v {
 		out[i] = float64(x)
+	}
+	return out
+}
+
+func narrow(v []float64) []float32 {
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(x)
 	}
 	return out
 }
