@@ -12,7 +12,7 @@
 #include "workgroup.glsl"
 layout(constant_id = 2) const bool VECTOR = false;
 layout(constant_id = 3) const bool BASE_STREAM = false;
-layout(constant_id = 4) const bool FINAL_STREAM = false; // also writes gFinal
+layout(constant_id = 4) const uint FINAL_STREAM = 0; // 0: there is none, 1: gFinal, 2: gFinal = 0
 layout(constant_id = 5) const bool TEACHER = false;
 #include "quad.glsl"
 #include "cross_entropy.glsl"
@@ -44,10 +44,10 @@ void main() {
 		vec4 soft = mix(vec4(0), vec4(1.0 - a), equal(uvec4(col) + uvec4(0, 1, 2, 3), uvec4(y)));
 		if (TEACHER) soft += exp_below(read_teach(t + col, left, 0.0), teacher.x) * perTeacher;
 		vec4 g = vec4(0);
-		if (FINAL_STREAM) {
+		if (FINAL_STREAM == 1u) {
 			g = kFinal * c * (exp_below(read_fin(fin0 + at + col, left, 0.0), fin.x) * perFinal - soft);
-			write_gfinal(gfinal0 + at + col, left, g);
 		}
+		if (FINAL_STREAM != 0u) write_gfinal(gfinal0 + at + col, left, g);
 		if (BASE_STREAM) g += kBase * c * (exp_below(read_base(base0 + at + col, left, 0.0), base.x) * perBase - soft);
 		write_gsum(gsum0 + at + col, left, g);
 	}
