@@ -2,8 +2,8 @@
 // either the whole old content or the whole new content and never a mix.
 //
 // A file is written under a temporary name beside its place, synced, renamed over it, and its directory is synced.
-// A directory is built as name.tmp, every file in it is synced, then it is renamed to its name. Where a directory stands
-// there already it is first parked as name.old; RecoverDir puts it back if the process died in between.
+// A directory is built under a scratch name, every file in it is synced, then it is renamed to its name. Where a directory
+// stands there already it is first parked as ParkedDir says; RecoverDir puts it back if the process died in between.
 //
 // Every error that comes from the file system carries the exit code fail.Disk. Errors of the caller's write function
 // are returned as they are. Whatever fails, the temporary files are removed and what stood there before is untouched.
@@ -16,19 +16,38 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"vkdomino/internal/fail"
 )
 
 const (
-	// TmpSuffix ends the name of a directory that is being written.
-	TmpSuffix = ".tmp"
-	// OldSuffix ends the name of a directory that is being replaced.
-	OldSuffix = ".old"
+	tmpSuffix  = ".tmp"
+	dirScratch = ".vkdomino-new" // ends hidden names that no one else uses, since what stands there is removed
+	dirParked  = ".vkdomino-old"
 
 	diskHint = "free some space, or choose a folder on another file system"
 	dirPerm  = 0o755
 )
+
+// ScratchDir returns the name under which a directory is built where nothing else is asked for.
+func ScratchDir(final string) string { return hidden(final, dirScratch) }
+
+// ParkedDir returns the name that a directory has while another takes its place.
+func ParkedDir(final string) string { return hidden(final, dirParked) }
+
+// FinalOf returns the directory that the parked directory of this name belongs to, false where it is none.
+func FinalOf(parked string) (string, bool) {
+	dir, name := filepath.Split(parked)
+	base, ok := strings.CutSuffix(strings.TrimPrefix(name, "."), dirParked)
+	final := filepath.Join(dir, base)
+	return final, ok && ParkedDir(final) == filepath.Clean(parked)
+}
+
+func hidden(final, suffix string) string {
+	final = filepath.Clean(final)
+	return filepath.Join(filepath.Dir(final), "."+filepath.Base(final)+suffix)
+}
 
 // WriteFile writes data to path with permissions perm, atomically.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
@@ -41,7 +60,7 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 // Write creates path with the bytes that write sends to its writer, atomically. An error of the writer itself comes back
 // with the exit code fail.Disk, an error that write makes on its own account unchanged.
 func Write(path string, perm fs.FileMode, write func(w io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+TmpSuffix)
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+tmpSuffix)
 	if err != nil {
 		return diskError(err)
 	}
@@ -92,67 +111,65 @@ func (d *diskWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteDir makes the directory final out of what write puts into tmp, atomically. The parents of final are created as
-// needed; a directory that stands at final is replaced, and removed once the new one is in place.
-func WriteDir(final string, write func(tmp string) error) error {
+// WriteDir makes the directory final out of what write puts into a directory called scratch beside it, atomically. The
+// parents of final are created as needed. What stands at scratch is removed; what stands at final is replaced, and removed
+// once the new one is in place.
+func WriteDir(final, scratch string, write func(dir string) error) error {
 	final = filepath.Clean(final)
-	parent, tmp := filepath.Dir(final), final+TmpSuffix
-	if err := os.MkdirAll(parent, dirPerm); err != nil {
+	if err := os.MkdirAll(filepath.Dir(final), dirPerm); err != nil {
 		return diskError(err)
 	}
-	if err := RecoverDir(final); err != nil {
+	if err := RecoverDir(final, scratch); err != nil {
 		return err
 	}
-	if err := os.Mkdir(tmp, dirPerm); err != nil {
+	if err := os.Mkdir(scratch, dirPerm); err != nil {
 		return diskError(err)
 	}
-	if err := buildDir(tmp, write); err != nil {
-		return errors.Join(err, removeTree(tmp))
+	if err := buildDir(scratch, write); err != nil {
+		return errors.Join(err, removeTree(scratch))
 	}
-	if err := swapDir(tmp, final); err != nil {
-		return errors.Join(err, removeTree(tmp))
+	if err := swapDir(scratch, final); err != nil {
+		return errors.Join(err, removeTree(scratch))
 	}
 	return nil
 }
 
-// RecoverDir undoes what a WriteDir of final that was cut off has left: it removes final.tmp, puts final.old back when
-// final itself is missing, and removes final.old otherwise.
-func RecoverDir(final string) error {
-	if err := removeTree(final + TmpSuffix); err != nil {
+// RecoverDir undoes what a WriteDir of final that was cut off has left: it removes scratch, puts the parked directory back
+// when final itself is missing, and removes it otherwise.
+func RecoverDir(final, scratch string) error {
+	if err := removeTree(scratch); err != nil {
 		return err
 	}
-	old := final + OldSuffix
-	if !exists(old) {
+	parked := ParkedDir(final)
+	if !exists(parked) {
 		return nil
 	}
 	if exists(final) {
-		return removeTree(old)
+		return removeTree(parked)
 	}
-	if err := os.Rename(old, final); err != nil {
+	if err := os.Rename(parked, final); err != nil {
 		return diskError(err)
 	}
 	return syncPath(filepath.Dir(final))
 }
 
-// RemoveDir removes the directory dir in such a way that a crash leaves it whole or leaves only dir.tmp, which RecoverDir
+// RemoveDir removes the directory dir in such a way that a crash leaves it whole or leaves only scratch, which RecoverDir
 // clears away.
-func RemoveDir(dir string) error {
-	dir = filepath.Clean(dir)
-	tmp := dir + TmpSuffix
-	if err := removeTree(tmp); err != nil {
+func RemoveDir(dir, scratch string) error {
+	if err := removeTree(scratch); err != nil {
 		return err
 	}
-	if err := os.Rename(dir, tmp); err != nil {
+	if err := os.Rename(dir, scratch); err != nil {
 		return diskError(err)
 	}
-	if err := syncPath(filepath.Dir(dir)); err != nil {
+	if err := syncPath(filepath.Dir(filepath.Clean(dir))); err != nil {
 		return err
 	}
-	return removeTree(tmp)
+	return removeTree(scratch)
 }
 
 // buildDir runs write on tmp and syncs all that it made.
-func buildDir(tmp string, write func(tmp string) error) error {
+func buildDir(tmp string, write func(dir string) error) error {
 	if err := write(tmp); err != nil {
 		return err
 	}
@@ -166,7 +183,7 @@ func buildDir(tmp string, write func(tmp string) error) error {
 
 // swapDir puts tmp in the place of final.
 func swapDir(tmp, final string) error {
-	parent, old := filepath.Dir(final), final+OldSuffix
+	parent, old := filepath.Dir(final), ParkedDir(final)
 	replace := exists(final)
 	if replace {
 		if err := os.Rename(final, old); err != nil {

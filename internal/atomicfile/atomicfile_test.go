@@ -98,8 +98,8 @@ func TestWriteIntoAMissingFolder(t *testing.T) {
 func TestWriteDir(t *testing.T) {
 	root := t.TempDir()
 	final := filepath.Join(root, "deep", "out")
-	require.NoError(t, WriteDir(final, put("f", "1")))
-	require.NoError(t, WriteDir(final, put("g", "2")))
+	require.NoError(t, WriteDir(final, ScratchDir(final), put("f", "1")))
+	require.NoError(t, WriteDir(final, ScratchDir(final), put("g", "2")))
 	require.Equal(t, []string{"g"}, names(t, final), "the second write replaces the first")
 	require.Equal(t, []string{"out"}, names(t, filepath.Dir(final)))
 }
@@ -107,9 +107,9 @@ func TestWriteDir(t *testing.T) {
 func TestWriteDirThatFailsLeavesTheOldOne(t *testing.T) {
 	root := t.TempDir()
 	final := filepath.Join(root, "out")
-	require.NoError(t, WriteDir(final, put("f", "1")))
+	require.NoError(t, WriteDir(final, ScratchDir(final), put("f", "1")))
 	boom := errors.New("boom")
-	err := WriteDir(final, func(tmp string) error {
+	err := WriteDir(final, ScratchDir(final), func(tmp string) error {
 		require.NoError(t, put("f", "2")(tmp))
 		return boom
 	})
@@ -121,36 +121,49 @@ func TestWriteDirThatFailsLeavesTheOldOne(t *testing.T) {
 func TestRecoverDir(t *testing.T) {
 	cases := []struct {
 		name string
-		have map[string]string // directory suffix -> text of its file f
+		have map[string]string // which directory -> text of its file f
 		want string
 	}{
-		{"cut off while writing", map[string]string{"": "old", TmpSuffix: "half"}, "old"},
-		{"cut off between the two renames", map[string]string{OldSuffix: "old", TmpSuffix: "new"}, "old"},
-		{"cut off before the old one was removed", map[string]string{"": "new", OldSuffix: "old"}, "new"},
-		{"nothing to do", map[string]string{"": "old"}, "old"},
+		{"cut off while writing", map[string]string{"final": "old", "scratch": "half"}, "old"},
+		{"cut off between the two renames", map[string]string{"parked": "old", "scratch": "new"}, "old"},
+		{"cut off before the old one was removed", map[string]string{"final": "new", "parked": "old"}, "new"},
+		{"nothing to do", map[string]string{"final": "old"}, "old"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			root := t.TempDir()
 			final := filepath.Join(root, "out")
-			for suffix, text := range c.have {
-				require.NoError(t, os.Mkdir(final+suffix, 0o755))
-				require.NoError(t, put("f", text)(final+suffix))
+			places := map[string]string{"final": final, "scratch": ScratchDir(final), "parked": ParkedDir(final)}
+			for which, text := range c.have {
+				require.NoError(t, os.Mkdir(places[which], 0o755))
+				require.NoError(t, put("f", text)(places[which]))
 			}
-			require.NoError(t, RecoverDir(final))
+			require.NoError(t, RecoverDir(final, ScratchDir(final)))
 			require.Equal(t, c.want, read(t, filepath.Join(final, "f")))
 			require.Equal(t, []string{"out"}, names(t, root))
 		})
 	}
 }
 
+func TestFinalOf(t *testing.T) {
+	for _, final := range []string{"/a/out", "out", "/a/checkpoint-3"} {
+		got, ok := FinalOf(ParkedDir(final))
+		require.True(t, ok)
+		require.Equal(t, final, got)
+	}
+	for _, other := range []string{"/a/out", "/a/out" + dirParked, ScratchDir("/a/out"), ".out.old"} {
+		_, ok := FinalOf(other)
+		require.False(t, ok, other)
+	}
+}
+
 func TestRemoveDir(t *testing.T) {
 	root := t.TempDir()
 	final := filepath.Join(root, "out")
-	require.NoError(t, WriteDir(final, put("f", "1")))
-	require.NoError(t, RemoveDir(final))
+	require.NoError(t, WriteDir(final, ScratchDir(final), put("f", "1")))
+	require.NoError(t, RemoveDir(final, ScratchDir(final)))
 	require.Empty(t, names(t, root))
-	require.ErrorIs(t, RemoveDir(final), os.ErrNotExist)
+	require.ErrorIs(t, RemoveDir(final, ScratchDir(final)), os.ErrNotExist)
 }
 
 func TestFreeBytes(t *testing.T) {

@@ -30,6 +30,7 @@ const (
 	ManifestFile  = "manifest.json"
 
 	dirPrefix    = "checkpoint-"
+	tmpSuffix    = ".tmp" // of a checkpoint that is being written or removed
 	firstMoment  = ".m"
 	secondMoment = ".v"
 )

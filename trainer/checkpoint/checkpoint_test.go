@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,7 +14,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	"vkdomino/internal/atomicfile"
 	"vkdomino/internal/fail"
 	"vkdomino/tensors"
 )
@@ -219,12 +222,12 @@ func TestRotate(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	dir := saved(t, 1, 2)
-	for _, name := range []string{"checkpoint-3.tmp", "checkpoint-2.old", "mine.tmp", "checkpoint-x.tmp"} {
+	for _, name := range []string{"checkpoint-3.tmp", filepath.Base(atomicfile.ParkedDir(Dir(dir, 2))), "mine.tmp", "checkpoint-x.tmp", "checkpoint-2.old"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o755))
 	}
-	require.NoError(t, os.Rename(Dir(dir, 1), Dir(dir, 1)+".old"))
+	require.NoError(t, os.Rename(Dir(dir, 1), atomicfile.ParkedDir(Dir(dir, 1))))
 	require.NoError(t, Clean(dir))
-	require.ElementsMatch(t, []string{"checkpoint-1", "checkpoint-2", "mine.tmp", "checkpoint-x.tmp"}, dirNames(t, dir))
+	require.ElementsMatch(t, []string{"checkpoint-1", "checkpoint-2", "mine.tmp", "checkpoint-x.tmp", "checkpoint-2.old"}, dirNames(t, dir))
 	requireStep(t, Dir(dir, 1), 1)
 	require.NoError(t, Clean(filepath.Join(dir, "none")))
 }
@@ -288,10 +291,13 @@ const (
 	envDir   = "CHECKPOINT_TEST_DIR"
 	envStage = "CHECKPOINT_TEST_STAGE"
 	envStep  = "CHECKPOINT_TEST_STEP"
+	envLimit = "CHECKPOINT_TEST_LIMIT"
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(envDir); dir != "" {
+	if dir := os.Getenv(envDir); dir != "" && os.Getenv(envLimit) != "" {
+		saveOnASmallDisk(dir, os.Getenv(envLimit))
+	} else if dir != "" {
 		dieWhileSaving(dir, os.Getenv(envStage), os.Getenv(envStep))
 	}
 	os.Exit(m.Run())
@@ -356,4 +362,44 @@ func TestKillWhileSaving(t *testing.T) {
 			})
 		}
 	}
+}
+
+// saveOnASmallDisk saves step 2 where no file can grow beyond limit bytes, and exits with the error's exit code.
+func saveOnASmallDisk(dir, limit string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	n, err := strconv.ParseUint(limit, 10, 64)
+	if err == nil {
+		err = syscall.Setrlimit(unix.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n})
+	}
+	if err != nil {
+		os.Exit(100)
+	}
+	if err := Save(dir, state(2), params(2)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(int(fail.CodeOf(err)))
+	}
+	os.Exit(0)
+}
+
+func TestDiskThatFillsUpWhileSaving(t *testing.T) {
+	dir := saved(t, 1)
+	full := 0
+	for limit := 0; limit < 1400; limit += 50 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), envDir+"="+dir, envLimit+"="+strconv.Itoa(limit))
+		out, err := cmd.CombinedOutput()
+		path, skipped, newestErr := Newest(dir)
+		require.NoError(t, newestErr)
+		require.Empty(t, skipped)
+		if err == nil {
+			requireStep(t, path, 2)
+			break
+		}
+		full++
+		require.Equal(t, int(fail.Disk), cmd.ProcessState.ExitCode(), "limit %d: %s", limit, out)
+		requireStep(t, path, 1)
+		require.Equal(t, []string{"checkpoint-1"}, dirNames(t, dir), "temporary files are removed")
+	}
+	require.GreaterOrEqual(t, full, 10)
+	requireStep(t, Dir(dir, 2), 2)
 }

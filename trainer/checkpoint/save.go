@@ -51,7 +51,8 @@ func (s saver) save(outputDir string, st State, params []Param) error {
 	if err := checkSpace(outputDir, params); err != nil {
 		return err
 	}
-	err := atomicfile.WriteDir(Dir(outputDir, st.Step), func(tmp string) error {
+	final := Dir(outputDir, st.Step)
+	err := atomicfile.WriteDir(final, final+tmpSuffix, func(tmp string) error {
 		err := s.fill(tmp, st, params)
 		s.at("rename")
 		return err

@@ -107,7 +107,7 @@ func Rotate(outputDir string, keepLimit, best int) error {
 		if step == best {
 			continue
 		}
-		if err := atomicfile.RemoveDir(Dir(outputDir, step)); err != nil {
+		if err := atomicfile.RemoveDir(Dir(outputDir, step), Dir(outputDir, step)+tmpSuffix); err != nil {
 			return fmt.Errorf("checkpoint: remove step %d: %w", step, err)
 		}
 	}
@@ -125,14 +125,23 @@ func Clean(outputDir string) error {
 		return fail.New(fail.Other, "check training.output_dir", "checkpoint: %w", err)
 	}
 	for _, e := range entries {
-		name, tmp := strings.CutSuffix(e.Name(), atomicfile.TmpSuffix)
-		name, old := strings.CutSuffix(name, atomicfile.OldSuffix)
-		if _, ok := stepOf(name); !ok || !tmp && !old {
+		final, ok := leftoverOf(filepath.Join(outputDir, e.Name()))
+		if !ok {
 			continue
 		}
-		if err := atomicfile.RecoverDir(filepath.Join(outputDir, name)); err != nil {
+		if err := atomicfile.RecoverDir(final, final+tmpSuffix); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 	}
 	return nil
+}
+
+// leftoverOf returns the checkpoint that path is a scratch or parked directory of.
+func leftoverOf(path string) (final string, ok bool) {
+	final, ok = strings.CutSuffix(path, tmpSuffix)
+	if !ok {
+		final, ok = atomicfile.FinalOf(path)
+	}
+	_, isCheckpoint := stepOf(filepath.Base(final))
+	return final, ok && isCheckpoint
 }
