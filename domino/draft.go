@@ -1,0 +1,239 @@
+package domino
+
+import (
+	"fmt"
+
+	"vkdomino/model"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+)
+
+// Draft is a draft on the device, with all that training it needs: parameters, backbone,
+// head and loss, for micro-batches up to a size.
+type Draft struct {
+	Config   DraftConfig
+	Params   *model.Params
+	Backbone *model.Backbone
+
+	target   *model.Target
+	head     *Head // nil for plain DFlash
+	loss     *vocabLoss
+	noiseIDs tensors.Tensor // I32 [Q], host-visible
+	dZ, dZh  tensors.Tensor // [Q, H]
+}
+
+// Capacity is the largest micro-batch.
+type Capacity struct {
+	Batch, SeqLen, Anchors int
+	// BindingBytes is the device's limit of a buffer binding, which decides how the vocabulary is cut.
+	BindingBytes int64
+}
+
+// backboneConfig is the backbone's part of a draft's configuration.
+func (c DraftConfig) backboneConfig() model.BackboneConfig {
+	return model.BackboneConfig{HiddenSize: c.HiddenSize, NumFeatures: c.NumFeatures(), NumLayers: c.NumLayers,
+		NumHeads: c.NumHeads, NumKVHeads: c.NumKVHeads, HeadDim: c.HeadDim, IntermediateSize: c.IntermediateSize,
+		BlockSize: c.BlockSize, Window: c.SWAWindow, RMSNormEps: c.RMSNormEps}
+}
+
+func paramShapes(cfg DraftConfig) []model.ParamShape {
+	var list []model.ParamShape
+	for _, s := range Params(cfg) {
+		list = append(list, model.ParamShape{Name: s.Name, Shape: s.Shape})
+	}
+	return list
+}
+
+// NewDraft allocates a draft for training beside its target. distill is the weight of
+// self-logit distillation, 0 for none; the target must then run to its end.
+func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capacity, distill float64, dtype tensors.DType) (*Draft, error) {
+	blocks := most.Batch * most.Anchors
+	rows, context := blocks*cfg.BlockSize, most.Batch*most.SeqLen
+	d := &Draft{Config: cfg, target: target, Params: model.NewParams(c, paramShapes(cfg), dtype)}
+	var err error
+	d.Backbone, err = model.NewBackbone(c, cfg.backboneConfig(), d.Params, target, rows, context, most.Batch, dtype, true)
+	if err != nil {
+		return nil, fmt.Errorf("domino: draft: %w", err)
+	}
+	if cfg.Domino {
+		d.head = newHead(c, cfg, d.Params, blocks, dtype)
+	}
+	d.loss = newVocabLoss(c, cfg, target, d.head, distill, rows, most.BindingBytes, dtype)
+	d.noiseIDs = c.AllocHost("noise ids", tensors.I32, rows)
+	d.dZ = c.Alloc("draft hidden gradient", dtype, rows, cfg.HiddenSize)
+	d.dZh = c.Alloc("draft hidden gradient of the head", dtype, rows, cfg.HiddenSize)
+	return d, c.Err()
+}
+
+// Micro is a micro-batch on its way through the draft.
+type Micro struct {
+	Layout  *Layout
+	Targets *Targets
+	Lambda  float64
+	// Factor turns a row's weight into its coefficient, see Normalize; 0: the loss does not
+	// count, and every gradient of this micro-batch is exactly 0. Under D-PACE it is found
+	// from the weights, and Share (1 / micro-batches of the step) is used instead.
+	Factor  float64
+	Share   float64
+	Options LossOptions
+	// Hidden is the target's last hidden states [B*S, H]; used by distillation alone.
+	Hidden tensors.Tensor
+}
+
+func (m *Micro) shape() model.Shape {
+	return model.Shape{Slots: m.Layout.Batch, Stride: m.Layout.SeqLen, Blocks: len(m.Layout.Blocks)}
+}
+
+// Upload writes a micro-batch's inputs. The device must be idle.
+func (d *Draft) Upload(c *ops.Context, m *Micro) {
+	l := m.Layout
+	Q, T := l.DraftRows(), l.Batch*l.SeqLen
+	contextPos := make([]int32, T)
+	for i := range contextPos {
+		contextPos[i] = int32(i % l.SeqLen)
+	}
+	blocks := make([]int32, 0, 2*len(l.Blocks))
+	for _, b := range l.Blocks {
+		blocks = append(blocks, b.Row, b.Anchor)
+	}
+	ranges := make([]int32, 0, 2*l.Batch)
+	for b := range l.Batch {
+		ranges = append(ranges, l.RowStart[b], l.RowStart[b+1])
+	}
+	c.UploadI32(d.noiseIDs.View(Q), l.NoiseIDs)
+	c.UploadI32(d.Backbone.Pos.View(Q), l.Positions)
+	c.UploadI32(d.Backbone.ContextPos.View(T), contextPos)
+	c.UploadI32(d.Backbone.Blocks.Slice(0, len(l.Blocks)), blocks)
+	c.UploadI32(d.Backbone.Ranges.Slice(0, l.Batch), ranges)
+	d.loss.upload(c, l, m.Targets)
+	if d.head != nil {
+		d.head.upload(c, l, m.Targets)
+	}
+	c.UploadF32(d.loss.coef.View(m.Targets.Len()), m.Targets.Coefficients(m.Factor))
+}
+
+// Forward records the pass from Backbone.Features to Z and the head's activations.
+func (d *Draft) Forward(c *ops.Context, m *Micro) {
+	Q, R := m.Layout.DraftRows(), m.Targets.Len()
+	if Q == 0 {
+		return
+	}
+	c.Embedding(d.Backbone.X0.Slice(0, Q), d.target.Embed, d.noiseIDs.View(Q))
+	d.Backbone.Forward(c, m.shape())
+	Z := d.Backbone.Z.Slice(0, Q)
+	d.loss.forward(c, Z, R)
+	if d.head != nil && R > 0 {
+		d.head.forward(c, d.target.Embed, Z, m.Layout, R)
+	}
+}
+
+// Run does a whole micro-batch: forward, loss, and the gradients added to Params. Upload
+// came before, and the features are recorded. It submits, waits, and returns the results of
+// the head rows.
+func (d *Draft) Run(c *ops.Context, m *Micro) (*Results, error) {
+	d.Forward(c, m)
+	var err error
+	if m.Targets.options.Objective == ObjectiveDPACE {
+		err = d.twoVisits(c, m)
+	} else {
+		d.loss.rowChunks(m.Targets.Len(), func(lo, hi int) {
+			d.loss.logits(c, lo, hi, m.Hidden, true)
+			if m.Factor != 0 {
+				d.loss.backward(c, lo, hi, m.Lambda)
+			}
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.backward(c, m)
+	if err := c.Submit(); err != nil {
+		return nil, err
+	}
+	return d.results(c, m.Targets.Len())
+}
+
+// twoVisits is the loss under D-PACE, whose weights need every row's cross-entropy first.
+func (d *Draft) twoVisits(c *ops.Context, m *Micro) error {
+	R := m.Targets.Len()
+	d.loss.rowChunks(R, func(lo, hi int) { d.loss.logits(c, lo, hi, m.Hidden, true) })
+	if err := c.Submit(); err != nil {
+		return err
+	}
+	r, err := d.results(c, R)
+	if err != nil {
+		return err
+	}
+	if err := m.Targets.ApplyDPACE(r.CEBase); err != nil {
+		return err
+	}
+	m.Factor = m.Share * Normalize([]float64{m.Targets.SumWeights()}, m.Options)[0]
+	if m.Factor == 0 {
+		return nil
+	}
+	c.UploadF32(d.loss.coef.View(R), m.Targets.Coefficients(m.Factor))
+	d.loss.rowChunks(R, func(lo, hi int) {
+		if R > d.loss.chunkRows { // otherwise the logits are still there
+			d.loss.logits(c, lo, hi, m.Hidden, false)
+		}
+		d.loss.backward(c, lo, hi, m.Lambda)
+	})
+	return nil
+}
+
+// backward records dZ and what follows from it.
+func (d *Draft) backward(c *ops.Context, m *Micro) {
+	Q, R, H := m.Layout.DraftRows(), m.Targets.Len(), d.Config.HiddenSize
+	if m.Factor == 0 || R == 0 {
+		return
+	}
+	dZ := d.dZ.Slice(0, Q)
+	c.Gather(dZ, 0, d.loss.dz.Slice(0, R), 0, H, d.loss.rowOfDraft.View(Q))
+	if d.head != nil && m.Lambda != 1 {
+		d.head.backward(c, m.Layout, R)
+		dZh := d.dZh.Slice(0, Q)
+		c.Gather(dZh, 0, d.head.df.Slice(0, R), 0, H, d.head.headOfRow.View(Q))
+		c.Add(dZ, dZ, dZh)
+	}
+	d.Backbone.Backward(c, m.shape(), dZ)
+}
+
+// results reads the losses of R head rows. The device must be idle.
+func (d *Draft) results(c *ops.Context, R int) (*Results, error) {
+	values, err := c.Float32s(d.loss.ce.Result.Slice(0, R))
+	if err != nil {
+		return nil, err
+	}
+	r := &Results{CEBase: make([]float32, R), CEFinal: make([]float32, R), LossBase: make([]float32, R), LossFinal: make([]float32, R),
+		ArgmaxBase: make([]int32, R), ArgmaxFinal: make([]int32, R)}
+	for i := range R {
+		row := values[i*ops.ResultCols:]
+		r.CEBase[i], r.CEFinal[i] = row[ops.CEBase], row[ops.CEFinal]
+		r.LossBase[i], r.LossFinal[i] = row[ops.LossBase], row[ops.LossFinal]
+		r.ArgmaxBase[i], r.ArgmaxFinal[i] = int32(row[ops.ArgmaxBase]), int32(row[ops.ArgmaxFinal])
+	}
+	return r, nil
+}
+
+// AllRows lists every draft row of a layout as a head row without weight, so that Logits
+// gives logits of rows that no label needs.
+func AllRows(l *Layout, opt LabelOptions) *Targets {
+	t := &Targets{BlockSize: l.BlockSize, Blocks: len(l.Blocks), options: opt}
+	for q := range l.DraftRows() {
+		t.add(int32(q), 0, 0, q%l.BlockSize, 0, 0)
+	}
+	return t
+}
+
+// Logits records the base and, for Domino, final logits [Q, V] of every draft row, after a
+// Forward over AllRows. It allocates them: for selftest and tests, never in training.
+func (d *Draft) Logits(c *ops.Context, m *Micro) (base, final tensors.Tensor) {
+	Q := m.Layout.DraftRows()
+	base = c.Alloc("inspected base logits", tensors.F32, Q, d.Config.VocabSize)
+	c.Gemm(ops.NT, base, d.loss.z.Slice(0, Q), d.target.LMHead)
+	if d.head != nil {
+		final = c.Alloc("inspected final logits", tensors.F32, Q, d.Config.VocabSize)
+		c.GemmAdd(ops.NT, final, base, d.head.act.Slice(0, Q), d.head.w2.Weight)
+	}
+	return base, final
+}

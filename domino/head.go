@@ -1,0 +1,120 @@
+package domino
+
+import (
+	"vkdomino/model"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+)
+
+// Head is the Domino head on the device: a GRU over each block's tokens, fused with the
+// backbone's hidden state, gives the correction W2 SiLU(W1 [Z ; s]) of the logits.
+// Letters are those of spec.md §1.1; R counts head rows.
+type Head struct {
+	gruIn, gruHidden, w1, w2 *model.Param
+
+	ids        tensors.Tensor // I32 [bs*nb] teacher tokens, step-major; host-visible
+	zRow       tensors.Tensor // I32 [R] draft row of a corrected head row, -1 for others
+	stateRow   tensors.Tensor // I32 [R] GRU state of the same, -1 for others
+	headOfRow  tensors.Tensor // I32 [Q] corrected head row of a draft row, or -1
+	headOfStep tensors.Tensor // I32 [bs*nb] corrected head row that reads a state, or -1
+
+	x      tensors.Tensor // [bs*nb, H] teacher embeddings
+	gi     tensors.Tensor // [bs*nb, 3G] F32 input-side pre-activations
+	gru    ops.GRUSaved
+	f      tensors.Tensor // [R, H+G] = [Z ; s], zero on rows that are not corrected
+	pre    tensors.Tensor // [R, E] F32
+	act    tensors.Tensor // [R, E], exactly 0 on rows that are not corrected
+	dAct   tensors.Tensor // [R, E] F32
+	dPre   tensors.Tensor // [R, E]
+	df     tensors.Tensor // [R, H+G] F32
+	dState tensors.Tensor // [bs*nb, G] F32
+	dGi    tensors.Tensor // [bs*nb, 3G]
+	dGh    tensors.Tensor // [bs*nb, 3G]
+}
+
+// newHead allocates the head of a draft for training on at most blocks blocks.
+func newHead(c *ops.Context, cfg DraftConfig, params *model.Params, blocks int, dtype tensors.DType) *Head {
+	H, G, E, Q := cfg.HiddenSize, cfg.GRUHiddenDim, cfg.EmbDim, blocks*cfg.BlockSize
+	return &Head{
+		gruIn: params.Get(GRUInputName), gruHidden: params.Get(GRUHiddenName), w1: params.Get(HeadInName), w2: params.Get(HeadOutName),
+		ids:        c.AllocHost("teacher ids", tensors.I32, Q),
+		zRow:       c.AllocHost("head row index", tensors.I32, Q),
+		stateRow:   c.AllocHost("head state index", tensors.I32, Q),
+		headOfRow:  c.AllocHost("head row by draft row", tensors.I32, Q),
+		headOfStep: c.AllocHost("head row by state", tensors.I32, Q),
+		x:          c.Alloc("teacher embeddings", dtype, Q, H),
+		gi:         c.Alloc("GRU input gates", tensors.F32, Q, 3*G),
+		gru:        ops.NewGRUSaved(c, cfg.BlockSize, blocks, G, dtype),
+		f:          c.Alloc("head input", dtype, Q, H+G),
+		pre:        c.Alloc("head pre-activation", tensors.F32, Q, E),
+		act:        c.Alloc("head activation", dtype, Q, E),
+		dAct:       c.Alloc("head gradients", tensors.F32, Q, E),
+		dPre:       c.Alloc("head gradients", dtype, Q, E),
+		df:         c.Alloc("head gradients", tensors.F32, Q, H+G),
+		dState:     c.Alloc("GRU state gradients", tensors.F32, Q, G),
+		dGi:        c.Alloc("GRU gate gradients", dtype, Q, 3*G),
+		dGh:        c.Alloc("GRU gate gradients", dtype, Q, 3*G),
+	}
+}
+
+// upload writes the index lists of a micro-batch.
+func (h *Head) upload(c *ops.Context, l *Layout, t *Targets) {
+	nb, bs := len(l.Blocks), l.BlockSize
+	Q, R := l.DraftRows(), t.Len()
+	ids, headOfRow, headOfStep := make([]int32, Q), filled(Q, -1), filled(Q, -1)
+	zRow, stateRow := filled(R, -1), filled(R, -1)
+	stepOf := func(row int32) int32 { return row%int32(bs)*int32(nb) + row/int32(bs) }
+	for q := range Q {
+		ids[stepOf(int32(q))] = l.TeacherIDs[q]
+	}
+	for r, row := range t.Row {
+		if t.Suffix[r] {
+			zRow[r], stateRow[r] = row, stepOf(row)
+			headOfRow[row], headOfStep[stepOf(row)] = int32(r), int32(r)
+		}
+	}
+	c.UploadI32(h.ids.View(Q), ids)
+	c.UploadI32(h.zRow.View(R), zRow)
+	c.UploadI32(h.stateRow.View(R), stateRow)
+	c.UploadI32(h.headOfRow.View(Q), headOfRow)
+	c.UploadI32(h.headOfStep.View(Q), headOfStep)
+}
+
+func filled(n int, v int32) []int32 {
+	s := make([]int32, n)
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}
+
+// forward records act of all R head rows, from Z [Q, H]. Source: spec.md §6.1.
+func (h *Head) forward(c *ops.Context, embed, Z tensors.Tensor, l *Layout, R int) {
+	nb, Q, H := len(l.Blocks), l.DraftRows(), Z.Cols()
+	G := h.gruHidden.Shape[1]
+	x, gi := h.x.Slice(0, Q), h.gi.Slice(0, Q)
+	c.Embedding(x, embed, h.ids.View(Q))
+	c.Gemm(ops.NT, gi, x, h.gruIn.Weight)
+	c.GRU(h.gru, gi, h.gruHidden.Weight, l.BlockSize, nb)
+	f, pre := h.f.Slice(0, R), h.pre.Slice(0, R)
+	c.Gather(f, 0, Z, 0, H, h.zRow.View(R))
+	c.Gather(f, H, h.gru.States, 0, G, h.stateRow.View(R))
+	c.Gemm(ops.NT, pre, f, h.w1.Weight)
+	c.SiLU(h.act.Slice(0, R), pre)
+}
+
+// backward records the gradients of the head's tensors but W2's, from dAct, and leaves in
+// df the gradient of [Z ; s]. Source: spec.md §9.3, §9.4.
+func (h *Head) backward(c *ops.Context, l *Layout, R int) {
+	nb, Q := len(l.Blocks), l.DraftRows()
+	H, G := h.x.Cols(), h.gruHidden.Shape[1]
+	dPre, df, f := h.dPre.Slice(0, R), h.df.Slice(0, R), h.f.Slice(0, R)
+	c.SiLUBackward(dPre, h.dAct.Slice(0, R), h.pre.Slice(0, R))
+	c.GemmAdd(ops.TN, h.w1.Grad, h.w1.Grad, dPre, f)
+	c.Gemm(ops.NN, df, dPre, h.w1.Weight)
+
+	dState, dGi, dGh := h.dState.Slice(0, Q), h.dGi.Slice(0, Q), h.dGh.Slice(0, Q)
+	c.Gather(dState, 0, df, H, G, h.headOfStep.View(Q))
+	c.GRUBackward(dGi, dGh, h.gruHidden.Grad, dState, h.gru, h.gruHidden.Weight, l.BlockSize, nb)
+	c.GemmAdd(ops.TN, h.gruIn.Grad, h.gruIn.Grad, dGi, h.x.Slice(0, Q))
+}

@@ -1,0 +1,93 @@
+// Package cli holds the commands of vkdomino: they read the command line, call
+// the packages that do the work, and turn errors into a message, a hint and an
+// exit code (internal/fail).
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"vkdomino/internal/fail"
+	"vkdomino/trainer"
+	"vkdomino/vk"
+)
+
+// Main runs the program with the given arguments and returns its exit code.
+func Main(args []string) int {
+	// The first signal ends ctx, and the run writes a checkpoint; a second one kills.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	report(os.Stderr, err)
+	return int(fail.CodeOf(err))
+}
+
+// report prints an error and its hint.
+func report(w io.Writer, err error) {
+	fmt.Fprintf(w, "vkdomino: %v\n", err)
+	if hint := fail.HintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "vkdomino",
+		Short:         "Train Domino speculative-decoding drafts on any Vulkan device",
+		Long:          "vkdomino trains Domino and DFlash speculative-decoding drafts for Qwen3 targets:\none binary, on an NVIDIA, AMD, Intel or Apple GPU, or on the CPU through lavapipe.",
+		Version:       trainer.Version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fail.New(fail.Usage, "see `"+cmd.CommandPath()+" --help`", "%w", err)
+	})
+	root.AddCommand(newTrainCommand(), newExportCommand(), newDoctorCommand(), newSelftestCommand(), newDemoCommand(), newDataCommand())
+	return root
+}
+
+// unknownCommand refuses words that are no command of root.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fail.New(fail.Usage, "see `vkdomino --help`", "unknown command %q", args[0])
+}
+
+// atLeast and exactly check the number of arguments, with the exit code of a usage error.
+func argCount(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || (most >= 0 && len(args) > most) {
+			return fail.New(fail.Usage, "see `"+cmd.CommandPath()+" --help`", "%s: want %s, got %d arguments", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
+// openDevice opens a device by its number, -1 for the best one.
+func openDevice(index int) (*vk.Device, error) {
+	return vk.Open(vk.Options{Index: index, Tier: vk.TierAuto})
+}
+
+// closeDevice closes a device; validation messages, if a layer is on, become an error.
+func closeDevice(d *vk.Device, err *error) {
+	if text := d.Close(); len(text) > 0 && *err == nil {
+		*err = errors.New("vulkan validation: " + strings.Join(text, "\n"))
+	}
+}

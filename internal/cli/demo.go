@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"vkdomino/configs"
+	"vkdomino/testdata/demo"
+	"vkdomino/trainer/checkpoint"
+	"vkdomino/trainer/metrics"
+	"vkdomino/trainer/recipe"
+)
+
+const demoDir = "runs/demo-command"
+
+func newDemoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Train a small draft from nothing in a few minutes, without a GPU or a download",
+		Long: "Train a Domino draft for a tiny Qwen3 target that the program carries with it, with the recipe of\n" +
+			"configs/demo.toml, in the folder " + demoDir + ". It begins anew each time and sets an older run aside.",
+		Example: "  vkdomino demo",
+		Args:    argCount(0, 0, "no arguments"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context()) },
+	}
+}
+
+func runDemo(ctx context.Context) error {
+	if aside, err := checkpoint.SetAside(demoDir); err != nil {
+		return err
+	} else if aside != "" {
+		fmt.Printf("set the old demo aside: %s\n", aside)
+	}
+	input := filepath.Join(demoDir, "input")
+	if err := unpack(input, demo.FS); err != nil {
+		return err
+	}
+	text, err := configs.Read("demo.toml")
+	if err != nil {
+		return err
+	}
+	r, notices, err := recipe.Parse("demo.toml", text, []string{
+		"training.output_dir=" + demoDir,
+		"model.model_name_or_path=" + filepath.Join(input, "target"),
+		"data.data_path=" + filepath.Join(input, "train.jsonl"),
+		"run.eval_data=" + filepath.Join(input, "eval.jsonl"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := train(ctx, r, notices, false); err != nil {
+		return err
+	}
+	return demoSummary()
+}
+
+// unpack writes embedded files to a folder.
+func unpack(dir string, files fs.FS) error {
+	return fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, path)
+		if d.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		b, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, 0o644)
+	})
+}
+
+// demoSummary draws the curves and says what was made and what to do next.
+func demoSummary() error {
+	rows, err := metrics.ReadRows(filepath.Join(demoDir, "metrics.jsonl"))
+	if err != nil {
+		return err
+	}
+	tail := rows[max(0, len(rows)-50):]
+	mean := func(name string) float64 {
+		sum := 0.0
+		for _, r := range tail {
+			v, _ := r.Value(name)
+			sum += v
+		}
+		return sum / float64(len(tail))
+	}
+	fmt.Printf("\nmean of the last %d steps        with the head   backbone alone\n", len(tail))
+	fmt.Printf("  loss                            %10.3f     %12.3f\n", mean(metrics.FinalLoss), mean(metrics.BaseLoss))
+	fmt.Printf("  accuracy                        %10.3f     %12.3f\n", mean(metrics.Accuracy), mean(metrics.BaseAccuracy))
+	fmt.Printf("\nwhat it made\n  %-40s loss and accuracy by step\n  %-40s one line a step\n  %-40s for TensorBoard\n  %-40s the newest checkpoint\n  %-40s the draft, as SpecForge and SGLang load it\n",
+		demoDir+"/curves.png", demoDir+"/metrics.jsonl", demoDir+"/tensorboard", checkpoint.Dir(demoDir, len(rows)), demoDir+"/export")
+	fmt.Printf("\nnext\n  vkdomino doctor configs/qwen3-8b.toml    does your GPU hold the real thing?\n  vkdomino train configs/demo.toml         the same as a run of your own: stop it, start it again\n")
+	return nil
+}

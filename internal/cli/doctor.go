@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vkdomino/trainer"
+	"vkdomino/trainer/recipe"
+	"vkdomino/vk"
+)
+
+func newDoctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor [RECIPE [key=value…]]",
+		Short: "Show the devices, and the memory plan of a recipe",
+		Long: "Show every Vulkan device with driver, limits and tier, and what it lacks. With a recipe, resolve it against\n" +
+			"its target and show the memory plan; a plan that cannot fit is refused with exit code 3.",
+		Example: "  vkdomino doctor\n  vkdomino doctor configs/qwen3-8b.toml training.per_device_train_batch_size=2",
+		RunE: func(_ *cobra.Command, args []string) error {
+			devices, err := vk.Devices()
+			if err != nil {
+				return err
+			}
+			for _, d := range devices {
+				printDevice(d)
+			}
+			if len(args) == 0 {
+				return nil
+			}
+			return doctorRecipe(args)
+		},
+	}
+}
+
+func printDevice(d vk.Info) {
+	fmt.Printf("device %d: %s (%s)\n", d.Index, d.Name, d.Kind)
+	fmt.Printf("  driver            %s %s, Vulkan %s\n", d.Driver, d.DriverInfo, d.APIVersion)
+	fmt.Printf("  tier              %s\n", d.Tier())
+	fmt.Printf("  subgroup size     %d\n", d.SubgroupSize)
+	fmt.Printf("  largest binding   %d MiB\n", d.MaxBindingBytes>>20)
+	fmt.Printf("  shared memory     %d KiB, %d invocations in a workgroup\n", d.SharedBytes>>10, d.MaxInvocations)
+	fmt.Printf("  memory            %.1f GiB\n", float64(d.HeapBytes)/(1<<30))
+	if len(d.Missing) > 0 {
+		fmt.Printf("  cannot be used: it lacks %s\n", strings.Join(d.Missing, ", "))
+	}
+}
+
+func doctorRecipe(args []string) (err error) {
+	r, notices, err := recipe.Load(args[0], args[1:])
+	if err != nil {
+		return err
+	}
+	session, err := trainer.ResolveTarget(r)
+	if err != nil {
+		return err
+	}
+	printNotices(append(notices, session.Notices...))
+	device, err := openDevice(session.Recipe.Device)
+	if err != nil {
+		return err
+	}
+	defer closeDevice(device, &err)
+	plan, err := trainer.PlanMemory(session.EngineConfig(device.MaxBindingBytes))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("recipe %s on device %d\n", args[0], device.Index)
+	plan.Print(os.Stdout)
+	return plan.Check(device.Info)
+}

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"vkdomino/internal/fail"
+	"vkdomino/internal/selftest"
+	"vkdomino/internal/selftest/cases"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+)
+
+func newSelftestCommand() *cobra.Command {
+	var dir, precision string
+	var device int
+	cmd := &cobra.Command{
+		Use:   "selftest",
+		Short: "Compare this device with what the reference implementation computed",
+		Long: "Run conformance cases of the reference implementation on a device and compare quantity by quantity:\n" +
+			"features, hidden states, losses, gradients, weights after the last step. Exits with 7 where a limit is not met.",
+		Example: "  vkdomino selftest\n  vkdomino selftest --precision bf16 --device 1\n  vkdomino selftest --case testdata/golden/odd-b16",
+		Args:    argCount(0, 0, "no arguments"),
+		RunE: func(*cobra.Command, []string) error {
+			dt, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[precision]
+			if !ok {
+				return fail.New(fail.Usage, "", "--precision: want f32 or bf16, got %q", precision)
+			}
+			dirs := []string{dir}
+			if dir == "" {
+				tmp, err := os.MkdirTemp("", "vkdomino-selftest-")
+				if err != nil {
+					return err
+				}
+				defer os.RemoveAll(tmp)
+				if err := os.CopyFS(tmp, cases.FS); err != nil {
+					return err
+				}
+				dirs = dirs[:0]
+				for _, name := range cases.Names() {
+					dirs = append(dirs, filepath.Join(tmp, name))
+				}
+			}
+			return runSelftest(dirs, dt, device)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "case", "", "folder of a case; default: the built-in cases")
+	cmd.Flags().StringVar(&precision, "precision", "f32", "storage of weights and activations: f32 or bf16")
+	cmd.Flags().IntVar(&device, "device", -1, "number of the device; -1: the best one")
+	return cmd
+}
+
+func runSelftest(dirs []string, precision tensors.DType, index int) (err error) {
+	device, err := openDevice(index)
+	if err != nil {
+		return err
+	}
+	defer closeDevice(device, &err)
+	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
+	failed := 0
+	for _, dir := range dirs {
+		c, err := selftest.Open(dir)
+		if err != nil {
+			return err
+		}
+		context := ops.New(device)
+		report, err := c.Run(context, precision)
+		context.Release()
+		c.Close()
+		if err != nil {
+			return err
+		}
+		report.Print(os.Stdout)
+		if !report.OK() {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fail.New(fail.Gate, "report the device, its driver and this table", "selftest: %d of %d cases miss a limit", failed, len(dirs))
+	}
+	fmt.Printf("selftest: all %d cases within their limits\n", len(dirs))
+	return nil
+}

@@ -1,0 +1,124 @@
+package trainer
+
+import (
+	"fmt"
+	"slices"
+
+	"vkdomino/domino"
+	"vkdomino/model"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+)
+
+// EngineConfig is what an Engine is built for.
+type EngineConfig struct {
+	Target *model.Config
+	Draft  domino.DraftConfig
+
+	Batch, SeqLen, Anchors int // the largest micro-batch
+	Precision              tensors.DType
+
+	Loss    domino.LossOptions
+	Labels  domino.LabelOptions
+	Distill float64 // weight of self-logit distillation, 0 for none
+	// FullTarget runs the target to its end although nothing but Inspect needs it.
+	FullTarget bool
+
+	Beta1, Beta2, Epsilon, WeightDecay, MaxGradNorm float64
+
+	// BindingBytes is the device's limit of a buffer binding; 0 in a dry context means the
+	// least that Vulkan guarantees.
+	BindingBytes int64
+}
+
+// lastLayer is the last target layer that a step runs. Source: spec.md §2.2.
+func (cfg *EngineConfig) lastLayer() int {
+	if cfg.Distill > 0 || cfg.FullTarget {
+		return cfg.Target.NumLayers - 1
+	}
+	return slices.Max(cfg.Draft.TargetLayerIDs)
+}
+
+// Engine is a target and a draft on one device, and the training step over them.
+type Engine struct {
+	Context *ops.Context
+	Config  EngineConfig
+	Target  *model.Target
+	Draft   *domino.Draft
+	// Updates is the number of optimizer updates applied so far, the s of AdamW's bias correction.
+	Updates int
+
+	run  *model.TargetRun
+	k, v tensors.Tensor // keys and values of one target layer, [B*S, nKV*hd]
+	norm tensors.Tensor // F32 [4], see ops.GradNorm
+}
+
+// NewEngine allocates everything a training step needs. On a dry context that makes the memory plan.
+func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
+	if cfg.BindingBytes == 0 {
+		cfg.BindingBytes = 128 << 20
+	}
+	e := &Engine{Context: c, Config: cfg}
+	rows, kv := cfg.Batch*cfg.SeqLen, cfg.Target.NumKVHeads*cfg.Target.HeadDim
+	var err error
+	e.Target, err = model.NewTarget(c, cfg.Target, cfg.lastLayer(), cfg.SeqLen+cfg.Draft.BlockSize, cfg.Precision)
+	if err != nil {
+		return nil, err
+	}
+	e.run = e.Target.NewTargetRun(c, rows)
+	e.k = c.Alloc("target keys", cfg.Precision, rows, kv)
+	e.v = c.Alloc("target values", cfg.Precision, rows, kv)
+	most := domino.Capacity{Batch: cfg.Batch, SeqLen: cfg.SeqLen, Anchors: cfg.Anchors, BindingBytes: cfg.BindingBytes}
+	e.Draft, err = domino.NewDraft(c, cfg.Draft, e.Target, most, cfg.Distill, cfg.Precision)
+	if err != nil {
+		return nil, err
+	}
+	e.norm = c.AllocHost("gradient norm", tensors.F32, 4)
+	return e, c.Err()
+}
+
+// Load uploads the target's weights.
+func (e *Engine) Load(src model.Source) error {
+	e.run.Start(e.Context)
+	return e.Target.Load(e.Context, src)
+}
+
+// SetDraft writes one draft tensor and clears its moments. The device must be idle.
+func (e *Engine) SetDraft(name string, values []float32) error {
+	p := e.Draft.Params.Get(name)
+	if p == nil || p.Master.Len() != len(values) {
+		return fmt.Errorf("trainer: draft tensor %s: not one of this draft's, or of another size", name)
+	}
+	e.Context.Zero(p.M)
+	e.Context.Zero(p.V)
+	if err := e.Context.Submit(); err != nil {
+		return err
+	}
+	return e.Draft.Params.Set(e.Context, name, values)
+}
+
+// layerKV gives every target layer the same keys and values: a training pass keeps none.
+func (e *Engine) layerKV(B, S int) func(int) model.KV {
+	k, v := e.k.Slice(0, B*S), e.v.Slice(0, B*S)
+	kv := model.KV{NewK: k, NewV: v, K: k, V: v, Stride: S}
+	return func(int) model.KV { return kv }
+}
+
+// recordTarget uploads a micro-batch's tokens and records the target's pass, which fills the
+// draft's features. It returns the last hidden states [B*S, H].
+func (e *Engine) recordTarget(ids []int32, B, S int) tensors.Tensor {
+	c, n := e.Context, B*S
+	pos, lengths, starts := make([]int32, n), make([]int, B), make([]int, B)
+	for i := range pos {
+		pos[i] = int32(i % S)
+	}
+	for b := range lengths {
+		lengths[b] = S
+	}
+	segments := ops.CausalSegments(lengths, starts)
+	c.UploadI32(e.run.IDs.View(n), ids)
+	c.UploadI32(e.run.Pos.View(n), pos)
+	c.UploadI32(e.run.Segments.Slice(0, len(segments)/4), segments)
+	e.Target.Forward(c, e.run, n, len(segments)/4, e.layerKV(B, S), e.Draft.Backbone.Features.Slice(0, n), e.Config.Draft.TargetLayerIDs)
+	return e.run.Hidden.Slice(0, n)
+}

@@ -1,0 +1,260 @@
+package trainer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"vkdomino/domino"
+	"vkdomino/internal/fail"
+	"vkdomino/model"
+	"vkdomino/tensors"
+	"vkdomino/trainer/data"
+	"vkdomino/trainer/recipe"
+)
+
+// Session is a run made ready as far as that goes without a device: the recipe resolved
+// against its target, tokenizer, data and schedules. Whatever is wrong with these is
+// found here, before any weight is uploaded.
+type Session struct {
+	Recipe    *recipe.Resolved
+	Notices   []recipe.Notice
+	Target    *model.Config
+	Weights   *tensors.Model
+	Tokenizer *data.Tokenizer
+	Template  *data.Template
+	Specials  data.Specials
+	Data      *data.Dataset
+
+	Length RunLength
+	Total  int // T, optimizer steps of the whole run
+	LR     Schedule
+	Lambda domino.LambdaSchedule
+}
+
+// ResolveTarget reads the target's config.json and tokenizer and resolves the recipe
+// against them: what `doctor` needs, and the first part of Prepare.
+func ResolveTarget(r *recipe.Recipe) (*Session, error) {
+	dir := r.Model.ModelNameOrPath
+	s := &Session{}
+	var err error
+	if s.Target, err = model.ReadConfig(dir); err != nil {
+		return nil, err
+	}
+	if s.Tokenizer, err = data.LoadTokenizer(filepath.Join(dir, "tokenizer.json")); err != nil {
+		return nil, err
+	}
+	if s.Specials, err = data.LoadSpecials(dir); err != nil {
+		return nil, err
+	}
+	mask := -1
+	if id, ok := s.Tokenizer.TokenID(s.Specials.Mask); ok && s.Specials.Mask != "" {
+		mask = int(id)
+	}
+	t := s.Target
+	s.Recipe, s.Notices, err = r.Resolve(recipe.Target{NumLayers: t.NumLayers, HiddenSize: t.HiddenSize, VocabSize: t.VocabSize,
+		NumHeads: t.NumHeads, NumKVHeads: t.NumKVHeads, HeadDim: t.HeadDim, IntermediateSize: t.IntermediateSize,
+		MaxPositionEmbeddings: t.MaxPositions, RMSNormEps: t.RMSNormEps, RopeTheta: t.RopeTheta,
+		TieWordEmbeddings: t.TieWordEmbeddings, MaskTokenID: mask})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.DraftConfig().Validate()
+}
+
+// Prepare makes a run ready.
+func Prepare(r *recipe.Recipe) (*Session, error) {
+	s, err := ResolveTarget(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.loadData(); err != nil {
+		return nil, err
+	}
+	if err := s.schedules(); err != nil {
+		return nil, err
+	}
+	if s.Weights, err = tensors.OpenModel(s.Recipe.ModelPath); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the target's files.
+func (s *Session) Close() {
+	if s.Weights != nil {
+		s.Weights.Close()
+	}
+}
+
+func (s *Session) loadData() error {
+	r := s.Recipe
+	if err := s.loadTemplate(); err != nil {
+		return err
+	}
+	if s.Tokenizer.VocabSize() > s.Target.VocabSize {
+		return fail.New(fail.Other, "tokenizer.json and config.json must be of one checkpoint", "trainer: tokenizer has %d entries, the target's vocabulary %d",
+			s.Tokenizer.VocabSize(), s.Target.VocabSize)
+	}
+	var err error
+	s.Data, err = data.Load(s.dataOptions(r.DataPath, r.SampleSize, r.BatchSize))
+	return err
+}
+
+// loadTemplate reads the chat template: the recipe's file, or the checkpoint's own.
+func (s *Session) loadTemplate() error {
+	source := s.Specials.ChatTemplate
+	if path := s.Recipe.ChatTemplate; path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fail.New(fail.Other, "data.chat_template names a Jinja file", "trainer: chat template: %w", err)
+		}
+		source = string(text)
+	}
+	if source == "" {
+		return nil // rows of plain text need none; rows with messages say what is missing
+	}
+	var err error
+	s.Template, err = data.NewTemplate(source)
+	return err
+}
+
+func (s *Session) dataOptions(path string, sampleSize, minRows int) data.Options {
+	r := s.Recipe
+	return data.Options{Path: path, Tokenizer: s.Tokenizer, Template: s.Template, BOS: s.Specials.BOS, EOS: s.Specials.EOS,
+		SeqLen: r.SeqLen, SampleSize: sampleSize, AnswerOnly: r.AnswerOnlyLoss, SuperviseEndOfTurn: r.SuperviseEndOfTurn,
+		SuperviseNewline: r.SuperviseNewline(), MinRows: minRows}
+}
+
+func (s *Session) schedules() error {
+	r := s.Recipe
+	s.Length = RunLength{Samples: len(s.Data.Rows), Batch: r.BatchSize, Accum: r.Accumulation, World: 1, Epochs: r.Epochs, MaxSteps: r.MaxSteps}
+	var err error
+	if s.Total, err = s.Length.Steps(); err != nil {
+		return err
+	}
+	if s.LR, err = NewSchedule(ScheduleKind(r.Schedule), r.LearningRate, s.Total, r.WarmupRatio, r.WarmupSteps); err != nil {
+		return err
+	}
+	if r.Domino {
+		s.Lambda, err = domino.NewLambdaSchedule(r.LambdaStart, r.LambdaRatio, s.Total, r.AllowUnknownTotalSteps)
+	}
+	return err
+}
+
+// DraftConfig is the draft's architecture.
+func (s *Session) DraftConfig() domino.DraftConfig {
+	r := s.Recipe
+	return domino.DraftConfig{HiddenSize: r.HiddenSize, VocabSize: r.VocabSize, NumLayers: r.NumLayers, NumHeads: r.NumHeads,
+		NumKVHeads: r.NumKVHeads, HeadDim: r.HeadDim, IntermediateSize: r.IntermediateSize, TargetLayerIDs: r.TargetLayerIDs,
+		NumTargetLayers: s.Target.NumLayers, BlockSize: r.BlockSize, MaskTokenID: r.MaskTokenID, SWAWindow: r.SWAWindow,
+		RMSNormEps: r.RMSNormEps, Theta: r.Theta, InitializerRange: r.InitializerRange, Domino: r.Domino,
+		GRUHiddenDim: r.GRUHiddenDim, EmbDim: r.EmbDim, PureDraftPrefixLen: r.PureDraftPrefixLen, ShiftLabel: r.ShiftLabel}
+}
+
+// Precision is the storage dtype of weights and activations.
+func (s *Session) Precision() tensors.DType {
+	if s.Recipe.Precision == "f32" {
+		return tensors.F32
+	}
+	return tensors.BF16
+}
+
+// EngineConfig is what the run's Engine is built for; bindingBytes is the device's limit.
+func (s *Session) EngineConfig(bindingBytes int64) EngineConfig {
+	r, draft := s.Recipe, s.DraftConfig()
+	return EngineConfig{Target: s.Target, Draft: draft, Batch: r.BatchSize, SeqLen: r.SeqLen, Anchors: r.NumAnchors,
+		Precision: s.Precision(), Distill: r.DistillationWeight, BindingBytes: bindingBytes,
+		Loss: domino.LossOptions{Domino: r.Domino, Distill: r.SelfDistillation, DenGuard: r.DenGuard, GlobalNormalization: r.GlobalNormalization},
+		Labels: domino.LabelOptions{ShiftLabel: r.Domino, SuffixStart: draft.SuffixStart(), Objective: domino.Objective(r.Objective),
+			DecayGamma: r.LossDecayGamma, DPaceAlpha: r.DPaceAlpha, ContiguousLabels: r.ContiguousLabels},
+		Beta1: r.Beta1, Beta2: r.Beta2, Epsilon: r.AdamEps, WeightDecay: r.WeightDecay, MaxGradNorm: r.MaxGradNorm}
+}
+
+// InitDraft writes the draft's initial values: drawn from the seed, or copied from the
+// target's layers where the recipe says so. Source: spec.md §5.7.
+func (s *Session) InitDraft(e *Engine) error {
+	cfg, from := s.DraftConfig(), map[string]string{}
+	if layers := s.Recipe.InitFromTargetLayers; len(layers) > 0 {
+		var err error
+		if from, err = domino.TargetInit(cfg, s.Target, layers); err != nil {
+			return err
+		}
+	}
+	for _, p := range domino.Params(cfg) {
+		var values []float32
+		if name, ok := from[p.Name]; ok {
+			var err error
+			if values, err = s.Weights.Float32(name); err != nil {
+				return err
+			}
+		} else {
+			values = domino.InitValues(p, s.Recipe.Seed)
+		}
+		if err := e.SetDraft(p.Name, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MicroBatches makes the micro-batches of the step that follows g completed ones: a pure
+// function of recipe, data and g.
+func (s *Session) MicroBatches(g int) ([]MicroBatch, error) {
+	r := s.Recipe
+	epoch, first, n := s.Length.Locate(g)
+	list := make([]MicroBatch, n)
+	for i := range list {
+		b := s.Data.Batch(epoch*s.Length.BatchesPerEpoch()+first+i, r.BatchSize, r.Seed)
+		mask, err := domino.LossMask(b.LossMask, b.Attention, nil, r.MaskIntersectAttention)
+		if err != nil {
+			return nil, err
+		}
+		anchors, err := domino.SampleAnchors(domino.AnchorRule(r.AnchorRule), mask, r.BatchSize, r.SeqLen, r.BlockSize, r.NumAnchors, r.Seed, g, i*r.BatchSize)
+		if err != nil {
+			return nil, err
+		}
+		if anchors.N == 0 && r.EmptyBatchIsError() {
+			return nil, fail.New(fail.Other, "profile specforge refuses such a batch; compat.profile = \"rc\" counts it", "trainer: step %d: a batch without any anchor", g)
+		}
+		list[i] = trim(MicroBatch{B: r.BatchSize, S: r.SeqLen, IDs: b.IDs, LossMask: mask, Anchors: anchors}, b.Lengths)
+	}
+	return list, nil
+}
+
+// trim cuts a micro-batch to its longest row: no block reads or predicts what lies beyond.
+func trim(b MicroBatch, lengths []int) MicroBatch {
+	longest := 1
+	for _, n := range lengths {
+		longest = max(longest, n)
+	}
+	if longest == b.S {
+		return b
+	}
+	t := MicroBatch{B: b.B, S: longest, Anchors: b.Anchors}
+	for row := range b.B {
+		t.IDs = append(t.IDs, b.IDs[row*b.S:row*b.S+longest]...)
+		t.LossMask = append(t.LossMask, b.LossMask[row*b.S:row*b.S+longest]...)
+	}
+	return t
+}
+
+// Fingerprint identifies the target by its config.json, embedding table and LM head.
+func (s *Session) Fingerprint() (string, error) {
+	h := sha256.New()
+	raw, err := os.ReadFile(filepath.Join(s.Recipe.ModelPath, "config.json"))
+	if err != nil {
+		return "", fmt.Errorf("trainer: fingerprint: %w", err)
+	}
+	h.Write(raw)
+	for _, name := range []string{model.EmbedName, s.Target.LMHead()} {
+		sum, err := s.Weights.SHA256(name)
+		if err != nil {
+			return "", err
+		}
+		h.Write([]byte(sum))
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
