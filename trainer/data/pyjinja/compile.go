@@ -225,15 +225,17 @@ func (c *compiler) forStatement(p *parser) (block, error) {
 	}
 	header := []string{"for", strings.Join(targets, ", "), "in",
 		call("__iter", iter, c.constant(jinja.NewInt(int64(len(targets)))))}
+	prelude := ""
 	if p.skipName("if") {
 		cond, err := p.expression()
 		if err != nil {
 			return block{}, err
 		}
-		if len(targets) > 1 {
-			return block{}, fmt.Errorf("a filtered loop over two variables is not supported")
+		if len(targets) == 1 {
+			header = append(header, "if", cond)
+		} else {
+			prelude = c.filterPairs(header, targets, cond)
 		}
-		header = append(header, "if", cond)
 	}
 	if err := p.end(); err != nil {
 		return block{}, err
@@ -245,7 +247,17 @@ func (c *compiler) forStatement(p *parser) (block, error) {
 	sets := slices.DeleteFunc(body.sets, func(s string) bool { return slices.Contains(targets, s) })
 	before, reset := c.scoped(sets)
 	tick := stmt("set", "__t", "=", call("__tick"))
-	return block{code: before + stmt(header...) + tick + reset + body.code + otherwise + stmt("endfor")}, nil
+	return block{code: prelude + before + stmt(header...) + tick + reset + body.code + otherwise + stmt("endfor")}, nil
+}
+
+// filterPairs collects the pairs that pass a loop's condition before the loop,
+// which the library can do for one variable only, and lets header visit them.
+func (c *compiler) filterPairs(header, targets []string, cond string) string {
+	kept := c.fresh()
+	code := stmt("set", kept, "=", "[]") + stmt(header...) + stmt("if", cond) +
+		stmt("set", "__t", "=", call("__push", append([]string{kept}, targets...)...)) + stmt("endif") + stmt("endfor")
+	header[len(header)-1] = call("__iter", kept, c.constant(jinja.NewInt(int64(len(targets)))))
+	return code
 }
 
 // loopBodies reads the body of a loop and its else part.

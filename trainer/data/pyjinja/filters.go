@@ -1,6 +1,7 @@
 package pyjinja
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -16,11 +17,12 @@ var filterTable map[string]func(s *session, v jinja.Value, a args, k kwargs) (ji
 
 func init() {
 	filterTable = map[string]func(*session, jinja.Value, args, kwargs) (jinja.Value, error){
-		"trim": trimFilter, "upper": textFilter(upper), "lower": textFilter(lower), "capitalize": textFilter(capitalize),
+		"trim": trimFilter, "upper": textFilter(upper), "lower": textFilter(lower), "capitalize": textFilter(capitalize), "title": textFilter(titleWords),
 		"string": textFilter(func(s string) string { return s }), "length": lengthFilter, "count": lengthFilter,
 		"first": firstFilter, "last": lastFilter, "join": joinFilter, "default": defaultFilter, "d": defaultFilter,
 		"replace": replaceFilter, "tojson": tojsonFilter, "int": intFilter, "float": floatFilter, "list": listFilter,
 		"items": itemsFilter, "map": mapFilter, "reverse": reverseFilter, "indent": indentFilter, "abs": absFilter,
+		"safe": safeFilter, "sort": sortFilter, "dictsort": dictsortFilter,
 		"select": selectFilter(true, false), "reject": selectFilter(false, false),
 		"selectattr": selectFilter(true, true), "rejectattr": selectFilter(false, true),
 	}
@@ -90,7 +92,7 @@ func lengthFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, err
 		return v, err
 	}
 	if v.IsList() && s.kind(v) == viewList {
-		return v, fmt.Errorf("want a list, got a view or generator: add the filter list")
+		return v, fmt.Errorf("want a list, got a generator: add the filter list")
 	}
 	items, err := s.items(v)
 	return jinja.NewInt(int64(len(items))), err
@@ -106,7 +108,7 @@ func firstFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, erro
 }
 
 func lastFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
-	if v.IsList() && s.kind(v) == viewList {
+	if s.isView(v) {
 		return v, fmt.Errorf("want a list, got a view or generator: add the filter list")
 	}
 	items, err := s.items(v)
@@ -346,7 +348,7 @@ func reverseFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, er
 	if _, err := params(a, k); err != nil {
 		return v, err
 	}
-	if v.IsList() && s.kind(v) == viewList {
+	if s.isView(v) {
 		return v, fmt.Errorf("want a list, got a view or generator: add the filter list")
 	}
 	items, err := s.items(v)
@@ -446,4 +448,73 @@ func (s *session) namedTest(name, v jinja.Value, a args) (bool, error) {
 	}
 	r, err := s.test(append(args{name, v}, a...), nil)
 	return err == nil && r.AsBool(), err
+}
+
+// safeFilter marks a text as HTML; an empty one stays a string, so that it
+// stays false.
+func safeFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
+	if _, err := params(a, k); err != nil {
+		return v, err
+	}
+	text, err := s.str(v)
+	if err != nil || text == "" {
+		return jinja.NewString(text), err
+	}
+	return jinja.NewCallable(markup+text, nil), nil
+}
+
+// sortKey is what sort and dictsort compare: letter case does not count.
+func sortKey(v jinja.Value) jinja.Value {
+	if v.IsString() {
+		return jinja.NewString(lower(v.AsString()))
+	}
+	return v
+}
+
+func sortFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
+	p, err := params(a, k, "reverse", "case_sensitive", "attribute")
+	if err != nil {
+		return v, err
+	}
+	items, err := s.items(v)
+	if err != nil {
+		return v, err
+	}
+	keys := make([]jinja.Value, len(items))
+	order := make([]int, len(items))
+	for i, item := range items {
+		order[i] = i
+		if !p[2].IsUndefined() && !p[2].IsNone() {
+			if item, err = s.path(item, p[2]); err != nil {
+				return v, err
+			}
+		}
+		if keys[i] = item; !p[1].IsTruthy() {
+			keys[i] = sortKey(item)
+		}
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		if p[0].IsTruthy() {
+			i, j = j, i
+		}
+		c, e := compareOrder(keys[i], keys[j])
+		err = cmp.Or(err, e)
+		return c
+	})
+	out := make([]jinja.Value, len(items))
+	for i, at := range order {
+		out[i] = items[at]
+	}
+	return jinja.NewList(out), err
+}
+
+func dictsortFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
+	if len(a)+len(k) > 0 || !v.IsDict() {
+		return v, fmt.Errorf("want a dict and no arguments, got %s", typeName(v))
+	}
+	pairs := s.pairs(v).AsList().Items
+	slices.SortStableFunc(pairs, func(x, y jinja.Value) int {
+		return strings.Compare(lower(x.AsList().Get(0).AsString()), lower(y.AsList().Get(0).AsString()))
+	})
+	return jinja.NewList(pairs), nil
 }

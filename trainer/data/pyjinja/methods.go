@@ -76,14 +76,14 @@ var dictMethods = map[string]methodFunc{
 	},
 	"keys": func(s *session, obj jinja.Value, a args) (jinja.Value, error) {
 		items, _ := s.items(obj)
-		return s.list(viewList, items), wantArgs(a, 0, 0)
+		return s.list(dictView, items), wantArgs(a, 0, 0)
 	},
 	"values": func(s *session, obj jinja.Value, a args) (jinja.Value, error) {
 		var items []jinja.Value
 		for _, key := range obj.AsDict().Keys {
 			items = append(items, obj.AsDict().Data[key])
 		}
-		return s.list(viewList, items), wantArgs(a, 0, 0)
+		return s.list(dictView, items), wantArgs(a, 0, 0)
 	},
 	"get": func(s *session, obj jinja.Value, a args) (jinja.Value, error) {
 		if err := wantArgs(a, 1, 2); err != nil {
@@ -105,7 +105,7 @@ func (s *session) pairs(obj jinja.Value) jinja.Value {
 	for _, key := range obj.AsDict().Keys {
 		items = append(items, s.list(tupleList, []jinja.Value{jinja.NewString(key), obj.AsDict().Data[key]}))
 	}
-	return s.list(viewList, items)
+	return s.list(dictView, items)
 }
 
 func wantArgs(a args, least, most int) error {
@@ -148,6 +148,7 @@ var stringMethods = map[string]methodFunc{
 	"upper":        text(upper),
 	"lower":        text(lower),
 	"capitalize":   text(capitalize),
+	"title":        text(title),
 	"isspace":      textTest(func(s string) bool { return s != "" && strings.TrimFunc(s, isPySpace) == "" }),
 	"isupper":      textTest(func(s string) bool { return hasCase(s, unicode.IsUpper, unicode.IsLower) }),
 	"islower":      textTest(func(s string) bool { return hasCase(s, unicode.IsLower, unicode.IsUpper) }),
@@ -377,4 +378,40 @@ func hasCase(s string, want, not func(rune) bool) bool {
 
 func isDigits(s string) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsDigit(r) }) < 0
+}
+
+// title is s.title(): a letter after none is a capital, the others are small.
+func title(s string) string {
+	var b strings.Builder
+	inWord := false
+	for _, r := range s {
+		switch {
+		case inWord:
+			b.WriteString(lower(string(r)))
+		default:
+			b.WriteString(capitalize(string(r)))
+		}
+		inWord = unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r)
+	}
+	return b.String()
+}
+
+// titleWords is jinja2's filter title: words start after spaces and - ( { [ <.
+func titleWords(s string) string {
+	var b strings.Builder
+	start := true
+	for _, r := range s {
+		if isPySpace(r) || strings.ContainsRune("-({[<", r) {
+			b.WriteRune(r)
+			start = true
+			continue
+		}
+		if start {
+			b.WriteString(upper(string(r)))
+		} else {
+			b.WriteString(lower(string(r)))
+		}
+		start = false
+	}
+	return b.String()
 }

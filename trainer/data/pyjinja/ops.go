@@ -66,7 +66,7 @@ func (s *session) op(a args, _ kwargs) (jinja.Value, error) {
 	if op == "+" && x.IsString() && y.IsString() {
 		return newString(x.AsString() + y.AsString())
 	}
-	if op == "+" && x.IsList() && y.IsList() && s.kind(x) == s.kind(y) && s.kind(x) != viewList {
+	if op == "+" && x.IsList() && y.IsList() && s.kind(x) == s.kind(y) && !s.isView(x) {
 		return s.list(s.kind(x), slices.Concat(x.AsList().Items, y.AsList().Items)), nil
 	}
 	if op == "*" && (x.IsString() && okN || y.IsString() && okM) {
@@ -287,7 +287,7 @@ func (s *session) item(obj, key jinja.Value) (jinja.Value, error) {
 	if !ok || !obj.IsList() && !obj.IsString() {
 		return jinja.Undefined(), nil
 	}
-	if obj.IsList() && s.kind(obj) == viewList {
+	if s.isView(obj) {
 		return obj, fmt.Errorf("want a list before [ ], got a view or generator")
 	}
 	items, err := s.items(obj)
@@ -312,7 +312,7 @@ func (s *session) slice(a args, _ kwargs) (jinja.Value, error) {
 		}
 		return jinja.Undefined(), nil
 	}
-	if obj.IsList() && s.kind(obj) == viewList {
+	if s.isView(obj) {
 		return obj, fmt.Errorf("want a list before [ ], got a view or generator")
 	}
 	items, err := s.items(obj)

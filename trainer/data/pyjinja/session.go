@@ -13,7 +13,8 @@ type listKind int
 const (
 	plainList listKind = iota
 	tupleList
-	viewList // a dict view or a generator: it can be iterated, and nothing else
+	viewList // a generator or a range: it can be iterated, and nothing else
+	dictView // keys(), values(), items(): it can be iterated and counted
 )
 
 // session is one rendering.
@@ -37,7 +38,8 @@ func (s *session) functions() map[string]jinja.Value {
 		"__attr": s.attrCall, "__item": s.itemCall, "__slice": s.slice, "__call": s.method,
 		"__filter": s.filter, "__test": s.test, "__iter": s.iter, "__unpack": s.unpack,
 		"__tuple": s.tuple, "__dict": s.dict, "__tick": s.tick, "__enter": s.enter, "__leave": s.leave,
-		"range": s.pyRange, "raise_exception": s.raise, "strftime_now": s.now,
+		"__push": s.push,
+		"range":  s.pyRange, "raise_exception": s.raise, "strftime_now": s.now,
 	} {
 		vars[name] = jinja.NewCallable(name, fn)
 	}
@@ -53,6 +55,11 @@ func (s *session) list(kind listKind, items []jinja.Value) jinja.Value {
 }
 
 func (s *session) kind(v jinja.Value) listKind { return s.kinds[v.AsList()] }
+
+// isView reports whether v can be iterated, but is no list.
+func (s *session) isView(v jinja.Value) bool {
+	return v.IsList() && (s.kind(v) == viewList || s.kind(v) == dictView)
+}
 
 func (s *session) print(a args, _ kwargs) (jinja.Value, error) {
 	text, err := s.str(a[0])
@@ -108,6 +115,12 @@ func (s *session) enter(args, kwargs) (jinja.Value, error) {
 
 func (s *session) leave(args, kwargs) (jinja.Value, error) {
 	s.calls--
+	return jinja.None(), nil
+}
+
+// push adds the tuple of a[1:] to the list a[0].
+func (s *session) push(a args, _ kwargs) (jinja.Value, error) {
+	a[0].AsList().Append(s.list(tupleList, a[1:]))
 	return jinja.None(), nil
 }
 

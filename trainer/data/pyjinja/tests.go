@@ -23,9 +23,9 @@ var testTable = map[string]pyTest{
 	"integer":     isKind(func(_ *session, v jinja.Value) bool { return v.IsInt() || isBigInt(v) }),
 	"float":       isKind(func(_ *session, v jinja.Value) bool { return v.IsFloat() }),
 	"number":      isKind(func(_ *session, v jinja.Value) bool { return v.IsNumber() || v.IsBool() || isBigInt(v) }),
-	"string":      isKind(func(_ *session, v jinja.Value) bool { return v.IsString() }),
+	"string":      isKind(func(_ *session, v jinja.Value) bool { return v.IsString() || isMarkup(v) }),
 	"mapping":     isKind(func(_ *session, v jinja.Value) bool { return v.IsDict() }),
-	"callable":    isKind(func(_ *session, v jinja.Value) bool { return v.IsCallable() && !isBigInt(v) }),
+	"callable":    isKind(func(_ *session, v jinja.Value) bool { return v.IsCallable() && !isBigInt(v) && !isMarkup(v) }),
 	"sequence":    isKind(isSequence),
 	"iterable":    isKind(isIterable),
 	"eq":          comparison("=="),
@@ -37,6 +37,12 @@ var testTable = map[string]pyTest{
 	"gt":          comparison(">"),
 	"greaterthan": comparison(">"),
 	"ge":          comparison(">="),
+	"==":          comparison("=="), // by name, in select and its like
+	"!=":          comparison("!="),
+	"<":           comparison("<"),
+	"<=":          comparison("<="),
+	">":           comparison(">"),
+	">=":          comparison(">="),
 	"in":          {1, func(s *session, v jinja.Value, a args) (bool, error) { return s.contains(a[0], v) }},
 	"odd":         remainder(1),
 	"even":        remainder(0),
@@ -69,7 +75,7 @@ func isKind(is func(*session, jinja.Value) bool) pyTest {
 // isSequence: what has a length and an index, which an undefined value of
 // jinja2 has too.
 func isSequence(s *session, v jinja.Value) bool {
-	return v.IsString() || v.IsDict() || v.IsUndefined() || v.IsList() && s.kind(v) != viewList
+	return v.IsString() || v.IsDict() || v.IsUndefined() || v.IsList() && !s.isView(v)
 }
 
 func isIterable(_ *session, v jinja.Value) bool {

@@ -20,6 +20,10 @@ const maxDepth = 200
 // printed and compared with nothing.
 const bigInt = "int "
 
+// markup marks a callable that stands for a string made by the filter safe. It
+// can be printed; Python would escape what is joined to it with +.
+const markup = "markup "
+
 // DecodeJSON reads one JSON value as Python's json does: objects keep their
 // order, and 2.0 stays a float. Repeated names are an error.
 func DecodeJSON(raw []byte) (jinja.Value, error) {
@@ -122,8 +126,14 @@ func typeName(v jinja.Value) string {
 		return "list"
 	case v.IsDict():
 		return "dict"
+	case isMarkup(v):
+		return "Markup"
 	}
 	return "function"
+}
+
+func isMarkup(v jinja.Value) bool {
+	return v.IsCallable() && strings.HasPrefix(v.AsCallable().Name, markup)
 }
 
 func isBigInt(v jinja.Value) bool {
@@ -137,6 +147,8 @@ func (s *session) str(v jinja.Value) (string, error) {
 		return "", nil
 	case v.IsString():
 		return v.AsString(), nil
+	case isMarkup(v):
+		return strings.TrimPrefix(v.AsCallable().Name, markup), nil
 	}
 	return s.repr(v, 0)
 }
@@ -171,7 +183,7 @@ func (s *session) repr(v jinja.Value, depth int) (string, error) {
 func (s *session) reprList(v jinja.Value, depth int) (string, error) {
 	open, shut := "[", "]"
 	switch s.kinds[v.AsList()] {
-	case viewList:
+	case viewList, dictView:
 		return "", fmt.Errorf("want a value that can be printed, got a view or generator: add the filter list")
 	case tupleList:
 		open, shut = "(", ")"
@@ -283,7 +295,7 @@ func (s *session) toJSON(b *strings.Builder, v jinja.Value, style jsonStyle, dep
 		b.WriteString(text)
 		return err
 	case v.IsList():
-		if s.kinds[v.AsList()] == viewList {
+		if s.isView(v) {
 			return fmt.Errorf("tojson: want a JSON value, got a view or generator: add the filter list")
 		}
 		items := v.AsList().Items
