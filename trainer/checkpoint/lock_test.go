@@ -19,8 +19,6 @@ func TestLock(t *testing.T) {
 	require.ErrorContains(t, err, fmt.Sprintf(`output folder %s: in use by "process %d on `, dir, os.Getpid()))
 	require.Equal(t, fail.Other, fail.CodeOf(err))
 	require.NotEmpty(t, fail.HintOf(err))
-	_, err = SetAside(dir)
-	require.NoError(t, err, "only a lock: there is no run in it")
 	release()
 	release, err = Lock(dir)
 	require.NoError(t, err)
@@ -53,16 +51,39 @@ func TestLockOfAFolderThatCannotBe(t *testing.T) {
 }
 
 func TestSetAside(t *testing.T) {
-	dir := saved(t, 3)
+	dir := saved(t, 3, 9)
+	release, err := Lock(dir)
+	require.NoError(t, err)
+	defer release()
 	for n := 1; n <= 2; n++ {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, metricsFile), []byte("{}"), 0o644))
 		aside, err := SetAside(dir + string(filepath.Separator))
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("%s.old-%d", dir, n), aside)
 		t.Cleanup(func() { require.NoError(t, os.RemoveAll(aside)) })
+		require.Equal(t, []string{"checkpoint-3", "checkpoint-9", metricsFile}, dirNames(t, aside))
 		requireStep(t, Dir(aside, 3), 3)
-		require.Empty(t, dirNames(t, dir))
+		require.Equal(t, []string{lockFile}, dirNames(t, dir))
 		require.NoError(t, Save(dir, state(3), params(3)))
+		require.NoError(t, Save(dir, state(9), params(9)))
 	}
+}
+
+func TestSetAsideMovesCheckpointsLastAndNewestFirst(t *testing.T) {
+	dir := saved(t, 3, 9, 20)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, metricsFile), nil, 0o644))
+	names, err := runEntries(dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{metricsFile, "checkpoint-20", "checkpoint-9", "checkpoint-3"}, names)
+}
+
+func TestSetAsideOfARunWithoutCheckpoints(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, metricsFile), nil, 0o644))
+	aside, err := SetAside(dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{metricsFile}, dirNames(t, aside))
 }
 
 func TestSetAsideOfALink(t *testing.T) {
@@ -73,26 +94,26 @@ func TestSetAsideOfALink(t *testing.T) {
 	require.NoError(t, err)
 	defer os.RemoveAll(aside)
 	require.Equal(t, dir+".old-1", aside)
-	require.Empty(t, dirNames(t, link), "the link still leads to the folder, which is new")
+	require.Empty(t, dirNames(t, link), "the link still leads to the folder")
 }
 
 func TestSetAsideLeavesWhatIsNoRun(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o644))
+	release, err := Lock(dir)
+	require.NoError(t, err)
+	defer release()
 	for _, d := range []string{dir, t.TempDir(), filepath.Join(dir, "none")} {
 		aside, err := SetAside(d)
 		require.NoError(t, err)
 		require.Empty(t, aside)
 	}
-	require.Equal(t, []string{"thesis.tex"}, dirNames(t, dir))
+	require.Equal(t, []string{lockFile, "thesis.tex"}, dirNames(t, dir))
 }
 
-func TestSetAsideOfARunInUse(t *testing.T) {
-	dir := saved(t, 3)
-	release, err := Lock(dir)
-	require.NoError(t, err)
-	defer release()
-	_, err = SetAside(dir)
-	require.ErrorContains(t, err, "in use by")
-	requireStep(t, Dir(dir, 3), 3)
+func TestSetAsideWhereNoFolderCanBeMade(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	_, err := makeAside(filepath.Join(file, "run"))
+	require.Error(t, err)
 }
