@@ -1,0 +1,220 @@
+package data
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"vkdomino/internal/fail"
+)
+
+// Reasons for which a row is left out, in the order in which they are looked for.
+const (
+	ReasonNoAssistant       = "no assistant turn"
+	ReasonNothingSupervised = "nothing supervised after truncation"
+	ReasonNoConsecutive     = "no two consecutive supervised tokens"
+)
+
+var reasons = []string{ReasonNoAssistant, ReasonNothingSupervised, ReasonNoConsecutive}
+
+// Options say what Load reads and how.
+type Options struct {
+	Path      string // JSONL file
+	Tokenizer *Tokenizer
+	Template  *Template
+	Specials  Specials
+
+	SeqLen     int // tokens of a row at most; longer rows lose their end
+	SampleSize int // rows read at most, from the start; -1 for all
+	MinRows    int // usable rows at least: one batch
+
+	AnswerOnly         bool // supervise answers alone, else every token
+	SuperviseEndOfTurn bool // spec.md §11.2
+	FilterConsecutive  bool // leave out rows without two consecutive supervised tokens
+}
+
+// Row is one conversation, ready to train on. LossMask is 1 where a token is
+// supervised.
+type Row struct {
+	IDs      []int32
+	LossMask []uint8
+	Line     int // in the file, from 1
+}
+
+// Dataset is a JSONL file as rows.
+type Dataset struct {
+	Rows   []Row
+	Counts map[string]int // rows left out, by reason; every reason is a key
+	Read   int            // rows read, used or not
+	Cut    int            // used rows that were truncated
+	SHA256 string         // of the file's bytes
+	SeqLen int
+	PadID  int32
+}
+
+// Load reads a JSONL file. What spec.md §11.1 calls an error ends with exit
+// code 1 and names file, line, what was found and what is wanted; rows left out
+// are counted.
+func Load(opt Options) (*Dataset, error) {
+	d := &Dataset{Counts: map[string]int{}, SeqLen: opt.SeqLen}
+	for _, r := range reasons {
+		d.Counts[r] = 0
+	}
+	if opt.SeqLen <= 0 || opt.SampleSize == 0 || opt.SampleSize < -1 {
+		return nil, fail.New(fail.Usage, "sample_size is -1 or positive, training_seq_len positive",
+			"data: load: want a length and a sample size, got %d and %d", opt.SeqLen, opt.SampleSize)
+	}
+	if id, ok := opt.Tokenizer.TokenID(opt.Specials.Pad); ok {
+		d.PadID = id
+	}
+	sum, err := eachRow(opt.Path, opt.SampleSize, func(line int, conv Conversation) error {
+		return d.add(opt, line, conv)
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.SHA256 = sum
+	return d, d.check(opt)
+}
+
+func (d *Dataset) add(opt Options, line int, conv Conversation) error {
+	d.Read++
+	if !conv.isText && !conv.HasAssistant() {
+		d.Counts[ReasonNoAssistant]++
+		return nil
+	}
+	e, err := Encode(opt.Tokenizer, opt.Template, opt.Specials, conv, opt.SuperviseEndOfTurn)
+	if err != nil {
+		return err
+	}
+	if !opt.AnswerOnly {
+		e.Mask = bytes.Repeat([]uint8{1}, len(e.IDs))
+	} else if e.MaskErr != nil {
+		return e.MaskErr
+	}
+	n := min(len(e.IDs), opt.SeqLen)
+	row := Row{IDs: e.IDs[:n:n], LossMask: e.Mask[:n:n], Line: line}
+	switch {
+	case bytes.IndexByte(row.LossMask, 1) < 0:
+		d.Counts[ReasonNothingSupervised]++
+	case opt.FilterConsecutive && !bytes.Contains(row.LossMask, []byte{1, 1}):
+		d.Counts[ReasonNoConsecutive]++
+	default:
+		d.Rows = append(d.Rows, row)
+		if n < len(e.IDs) {
+			d.Cut++
+		}
+	}
+	return nil
+}
+
+func (d *Dataset) check(opt Options) error {
+	want := max(opt.MinRows, 1)
+	if len(d.Rows) >= want {
+		return nil
+	}
+	return fail.New(fail.Other, "give more conversations with an answer, a longer training_seq_len or a smaller batch",
+		"data: %s: want at least %d usable rows, got %d: %s", opt.Path, want, len(d.Rows), d.Summary())
+}
+
+// Summary says in one line what was read and what was left out, by reason.
+func (d *Dataset) Summary() string {
+	var out []string
+	for _, r := range reasons {
+		if n := d.Counts[r]; n > 0 {
+			out = append(out, fmt.Sprintf("%d with %s", n, r))
+		}
+	}
+	left := "none"
+	if len(out) > 0 {
+		left = strings.Join(out, ", ")
+	}
+	return fmt.Sprintf("%d of %d rows used, %d cut to %d tokens; left out: %s", len(d.Rows), d.Read, d.Cut, d.SeqLen, left)
+}
+
+// Prompt is the part of a conversation before the first answer, rendered with
+// the header of the answer.
+type Prompt struct {
+	IDs  []int32
+	Text string
+	Line int
+}
+
+// LoadPrompts reads the prompts of the first n conversations of a file, for
+// evaluation. Of opt it needs Path, Tokenizer, Template and Specials.
+func LoadPrompts(opt Options, n int) ([]Prompt, error) {
+	var out []Prompt
+	_, err := eachRow(opt.Path, n, func(line int, conv Conversation) error {
+		if conv.isText {
+			return fmt.Errorf("want messages or conversations, got text")
+		}
+		p, err := PromptIDs(opt.Tokenizer, opt.Template, opt.Specials, conv)
+		p.Line = line
+		out = append(out, p)
+		return err
+	})
+	if err == nil && len(out) == 0 {
+		err = fail.New(fail.Other, "give a file with conversations", "data: %s: want at least one conversation, got none", opt.Path)
+	}
+	return out, err
+}
+
+// PromptIDs renders and encodes the turns before the first answer.
+func PromptIDs(t *Tokenizer, tpl *Template, sp Specials, conv Conversation) (Prompt, error) {
+	r, err := tpl.Render(conv.Prompt(), RenderOptions{BOS: sp.BOS, EOS: sp.EOS, AddGenerationPrompt: true})
+	if err != nil {
+		return Prompt{}, err
+	}
+	ids, _, err := t.Encode(r.Text)
+	return Prompt{IDs: ids, Text: r.Text}, err
+}
+
+// eachRow calls fn with the first n rows of a file, all if n is -1, and returns
+// the digest of the whole file. An error names the file and the line.
+func eachRow(path string, n int, fn func(line int, conv Conversation) error) (sum string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fail.New(fail.Other, "give a JSONL file in data.data_path", "data: %w", err)
+	}
+	defer f.Close()
+	digest := sha256.New()
+	l := NewLines(io.TeeReader(f, digest))
+	for rows := 0; rows != n; {
+		raw, err := l.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil && len(raw) > 0 {
+			rows++
+			err = parseRow(l.line, raw, fn)
+		}
+		if err != nil {
+			return "", rowError(path, l.line, err)
+		}
+	}
+	if _, err := io.Copy(io.Discard, l.r); err != nil { // the digest is of the whole file
+		return "", fail.New(fail.Other, "", "data: %s: %w", path, err)
+	}
+	return hex.EncodeToString(digest.Sum(nil)), nil
+}
+
+func parseRow(line int, raw []byte, fn func(int, Conversation) error) error {
+	conv, err := ParseConversation(raw)
+	if err != nil {
+		return err
+	}
+	return fn(line, conv)
+}
+
+func rowError(path string, line int, err error) error {
+	hint := fail.HintOf(err)
+	if hint == "" {
+		hint = "repair the line or take it out"
+	}
+	return fail.New(fail.Other, hint, "data: %s:%d: %s", path, line, strings.TrimPrefix(err.Error(), "data: "))
+}
