@@ -1,6 +1,7 @@
 package domino
 
 import (
+	"vkdomino/internal/draftnames"
 	"vkdomino/model"
 	"vkdomino/ops"
 	"vkdomino/tensors"
@@ -36,7 +37,7 @@ type Head struct {
 func newHead(c *ops.Context, cfg DraftConfig, params *model.Params, blocks int, dtype tensors.DType) *Head {
 	H, G, E, Q := cfg.HiddenSize, cfg.GRUHiddenDim, cfg.EmbDim, blocks*cfg.BlockSize
 	return &Head{
-		gruIn: params.Get(GRUInputName), gruHidden: params.Get(GRUHiddenName), w1: params.Get(HeadInName), w2: params.Get(HeadOutName),
+		gruIn: params.Get(draftnames.GRUInput), gruHidden: params.Get(draftnames.GRUHidden), w1: params.Get(draftnames.EmbedIn), w2: params.Get(draftnames.EmbedOut),
 		ids:        c.AllocHost("teacher ids", tensors.I32, Q),
 		zRow:       c.AllocHost("head row index", tensors.I32, Q),
 		stateRow:   c.AllocHost("head state index", tensors.I32, Q),

@@ -59,6 +59,7 @@ type backboneGrads struct {
 	dk, dv, dkPre    tensors.Tensor // [Q, nKV*hd]
 	dck, dcv, dckPre tensors.Tensor // [T, nKV*hd]
 	dHt32, dHt, dFC  tensors.Tensor // [T, H]
+	records          tensors.Tensor // I32 [Q, nH, 4], scratch of the attention
 }
 
 // NewBackbone allocates a backbone on params for at most draftRows draft rows (blocks *
@@ -163,6 +164,7 @@ func newBackboneGrads(c *ops.Context, cfg BackboneConfig, rows, context int, dty
 	alloc(rows, kv, &g.dk, &g.dv, &g.dkPre)
 	alloc(context, kv, &g.dck, &g.dcv, &g.dckPre)
 	alloc(context, cfg.HiddenSize, &g.dHt, &g.dFC)
+	g.records = c.Alloc("attention gradient records", tensors.I32, rows, cfg.NumHeads, 4)
 	g.dHt32 = c.Alloc("gradients of activations", tensors.F32, context, cfg.HiddenSize)
 	return g
 }
@@ -305,7 +307,7 @@ func (b *Backbone) attentionBackward(c *ops.Context, l *backboneLayer, s Shape, 
 	c.Gemm(ops.NN, dAttn, dh, l.o.Weight)
 	dq, dk, dv := rowsOf(g.dq, Q), rowsOf(g.dk, Q), rowsOf(g.dv, Q)
 	dck, dcv := rowsOf(g.dck, T), rowsOf(g.dcv, T)
-	c.BlockAttentionBackward(ops.BlockGrads{Q: dq, K: dk, V: dv, CK: dck, CV: dcv}, dAttn, attn, l.lse.View(Q, cfg.NumHeads), b.attention(l, s))
+	c.BlockAttentionBackward(ops.BlockGrads{Q: dq, K: dk, V: dv, CK: dck, CV: dcv}, dAttn, attn, l.lse.View(Q, cfg.NumHeads), g.records.View(Q, cfg.NumHeads, 4), b.attention(l, s))
 	pos, contextPos := rowsOf(b.Pos, Q), rowsOf(b.ContextPos, T)
 	c.RoPEBackward(dq, b.Cos, b.Sin, pos, hd)
 	c.RoPEBackward(dk, b.Cos, b.Sin, pos, hd)
