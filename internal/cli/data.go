@@ -92,12 +92,12 @@ func newRenderCommand() *cobra.Command {
 			"  vkdomino data render --model Qwen3-0.6B --template qwen3_train.jinja < train.jsonl",
 		Args: argCount(0, 0, "no arguments, conversations come from stdin"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := newRenderer(model, template, endOfTurn)
+			opt, err := renderOptions(model, template, endOfTurn)
 			if err != nil {
 				return err
 			}
 			return eachLine(cmd.InOrStdin(), func(line []byte) error {
-				return printJSON(cmd.OutOrStdout(), r.line(line))
+				return printJSON(cmd.OutOrStdout(), renderOne(opt, line))
 			})
 		},
 	}
@@ -107,37 +107,32 @@ func newRenderCommand() *cobra.Command {
 	return cmd
 }
 
-// renderer holds what data render needs for every line.
-type renderer struct {
-	tok       *data.Tokenizer
-	tpl       *data.Template
-	specials  data.Specials
-	endOfTurn bool
-}
-
-func newRenderer(model, template string, endOfTurn bool) (*renderer, error) {
-	r := &renderer{endOfTurn: endOfTurn}
+// renderOptions reads what data render needs for every line.
+func renderOptions(model, template string, endOfTurn bool) (data.Options, error) {
+	opt := data.Options{SuperviseEndOfTurn: endOfTurn}
 	var err error
-	if r.tok, err = loadModelTokenizer(model); err != nil {
-		return nil, err
+	if opt.Tokenizer, err = loadModelTokenizer(model); err != nil {
+		return opt, err
 	}
-	if r.specials, err = data.LoadSpecials(model); err != nil {
-		return nil, err
+	specials, err := data.LoadSpecials(model)
+	if err != nil {
+		return opt, err
 	}
+	opt.BOS, opt.EOS = specials.BOS, specials.EOS
 	switch {
 	case template != "":
-		r.tpl, err = data.LoadTemplate(template)
-	case r.specials.ChatTemplate != "":
-		r.tpl, err = data.NewTemplate(r.specials.ChatTemplate)
+		opt.Template, err = data.LoadTemplate(template)
+	case specials.ChatTemplate != "":
+		opt.Template, err = data.NewTemplate(specials.ChatTemplate)
 	default:
 		err = fail.New(fail.Other, "name a Jinja template with --template",
 			"data render: %s: want a chat template in chat_template.jinja or tokenizer_config.json, got none", model)
 	}
-	return r, err
+	return opt, err
 }
 
-// line returns what is printed for one conversation.
-func (r *renderer) line(raw []byte) any {
+// renderOne returns what is printed for one conversation.
+func renderOne(opt data.Options, raw []byte) any {
 	type errorLine struct {
 		Error string `json:"error"`
 	}
@@ -145,7 +140,7 @@ func (r *renderer) line(raw []byte) any {
 	if err != nil {
 		return errorLine{err.Error()}
 	}
-	e, err := data.Encode(r.tok, r.tpl, r.specials, conv, r.endOfTurn)
+	e, err := opt.Encode(conv)
 	if err != nil {
 		return errorLine{err.Error()}
 	}

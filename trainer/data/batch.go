@@ -30,13 +30,13 @@ func Order(seed uint64, epoch, n int) []int {
 
 // Batch is B rows padded on the right to S tokens, row-major [B, S].
 type Batch struct {
-	B, S          int
-	IDs           []int32   // padded with the pad token's id, 0 if there is none
-	LossMask      []float32 // 1 where a token is supervised, else 0
-	AttentionMask []uint8   // 1 where a token is no padding
-	Lengths       []int     // tokens of each row before padding
-	Rows          []int     // index of each row in Dataset.Rows
-	Epoch         int
+	B, S      int
+	IDs       []int32   // padded with the pad token's id, 0 if there is none
+	LossMask  []float32 // 1 where a token is supervised; without answer-only on padding too (spec.md §7.1)
+	Attention []bool    // true where a token is no padding
+	Lengths   []int     // tokens of each row before padding
+	Rows      []int     // index of each row in Dataset.Rows
+	Epoch     int
 }
 
 // StepsPerEpoch returns the micro-batches of an epoch; rows that do not fill a
@@ -51,29 +51,29 @@ func (d *Dataset) Batch(index, batch int, seed uint64) Batch {
 	perEpoch := d.StepsPerEpoch(batch)
 	b := Batch{
 		B: batch, S: d.SeqLen, Epoch: index / perEpoch,
-		IDs:           make([]int32, batch*d.SeqLen),
-		LossMask:      make([]float32, batch*d.SeqLen),
-		AttentionMask: make([]uint8, batch*d.SeqLen),
-		Lengths:       make([]int, batch),
+		IDs:       make([]int32, batch*d.SeqLen),
+		LossMask:  make([]float32, batch*d.SeqLen),
+		Attention: make([]bool, batch*d.SeqLen),
+		Lengths:   make([]int, batch),
 	}
 	first := index % perEpoch * batch
 	b.Rows = Order(seed, b.Epoch, len(d.Rows))[first : first+batch]
 	for i, at := range b.Rows {
-		b.fill(i, d.Rows[at], d.PadID)
+		b.fill(i, d.Rows[at], d)
 	}
 	return b
 }
 
-func (b *Batch) fill(i int, row Row, pad int32) {
+func (b *Batch) fill(i int, row Row, d *Dataset) {
 	b.Lengths[i] = len(row.IDs)
 	for t := range b.S {
 		at := i*b.S + t
 		if t >= len(row.IDs) {
-			b.IDs[at] = pad
+			b.IDs[at], b.LossMask[at] = d.PadID, d.PadLoss
 			continue
 		}
 		b.IDs[at] = row.IDs[t]
 		b.LossMask[at] = float32(row.LossMask[t])
-		b.AttentionMask[at] = 1
+		b.Attention[at] = true
 	}
 }

@@ -26,8 +26,9 @@ var reasons = []string{ReasonNoAssistant, ReasonNothingSupervised, ReasonNoConse
 type Options struct {
 	Path      string // JSONL file
 	Tokenizer *Tokenizer
-	Template  *Template
-	Specials  Specials
+	Template  *Template // may be nil if every row is a text
+	BOS, EOS  string    // variables of the template; EOS ends a turn; "" for none
+	Pad       string    // pad token; padding is id 0 if there is none
 
 	SeqLen     int // tokens of a row at most; longer rows lose their end
 	SampleSize int // rows read at most, from the start; -1 for all
@@ -35,6 +36,7 @@ type Options struct {
 
 	AnswerOnly         bool // supervise answers alone, else every token
 	SuperviseEndOfTurn bool // spec.md §11.2
+	SuperviseNewline   bool // and the newline after it, as SpecForge does
 	FilterConsecutive  bool // leave out rows without two consecutive supervised tokens
 }
 
@@ -54,7 +56,9 @@ type Dataset struct {
 	Cut    int            // used rows that were truncated
 	SHA256 string         // of the file's bytes
 	SeqLen int
-	PadID  int32
+
+	PadID   int32   // id of padding
+	PadLoss float32 // loss mask of padding: 1 where every token is supervised
 }
 
 // Load reads a JSONL file. What spec.md §11.1 calls an error ends with exit
@@ -69,8 +73,11 @@ func Load(opt Options) (*Dataset, error) {
 		return nil, fail.New(fail.Usage, "sample_size is -1 or positive, training_seq_len positive",
 			"data: load: want a length and a sample size, got %d and %d", opt.SeqLen, opt.SampleSize)
 	}
-	if id, ok := opt.Tokenizer.TokenID(opt.Specials.Pad); ok {
+	if id, ok := opt.Tokenizer.TokenID(opt.Pad); ok {
 		d.PadID = id
+	}
+	if !opt.AnswerOnly {
+		d.PadLoss = 1
 	}
 	sum, err := eachRow(opt.Path, opt.SampleSize, func(line int, conv Conversation) error {
 		return d.add(opt, line, conv)
@@ -88,7 +95,7 @@ func (d *Dataset) add(opt Options, line int, conv Conversation) error {
 		d.Counts[ReasonNoAssistant]++
 		return nil
 	}
-	e, err := Encode(opt.Tokenizer, opt.Template, opt.Specials, conv, opt.SuperviseEndOfTurn)
+	e, err := opt.Encode(conv)
 	if err != nil {
 		return err
 	}
@@ -146,14 +153,14 @@ type Prompt struct {
 }
 
 // LoadPrompts reads the prompts of the first n conversations of a file, for
-// evaluation. Of opt it needs Path, Tokenizer, Template and Specials.
+// evaluation. Of opt it needs Path, Tokenizer, Template, BOS and EOS.
 func LoadPrompts(opt Options, n int) ([]Prompt, error) {
 	var out []Prompt
 	_, err := eachRow(opt.Path, n, func(line int, conv Conversation) error {
 		if conv.isText {
 			return fmt.Errorf("want messages or conversations, got text")
 		}
-		p, err := PromptIDs(opt.Tokenizer, opt.Template, opt.Specials, conv)
+		p, err := opt.PromptIDs(conv)
 		p.Line = line
 		out = append(out, p)
 		return err
@@ -165,12 +172,12 @@ func LoadPrompts(opt Options, n int) ([]Prompt, error) {
 }
 
 // PromptIDs renders and encodes the turns before the first answer.
-func PromptIDs(t *Tokenizer, tpl *Template, sp Specials, conv Conversation) (Prompt, error) {
-	r, err := tpl.Render(conv.Prompt(), RenderOptions{BOS: sp.BOS, EOS: sp.EOS, AddGenerationPrompt: true})
+func (o Options) PromptIDs(conv Conversation) (Prompt, error) {
+	r, err := o.render(conv.Prompt(), true)
 	if err != nil {
 		return Prompt{}, err
 	}
-	ids, _, err := t.Encode(r.Text)
+	ids, _, err := o.Tokenizer.Encode(r.Text)
 	return Prompt{IDs: ids, Text: r.Text}, err
 }
 

@@ -16,20 +16,26 @@ const (
 // code points. With generation blocks they are the blocks, and the end-of-turn
 // token eos right after a block that does not end with it, if supervised; else
 // the header rule's. Source: spec.md §11.2.
-func answerSpans(r Rendered, blocks bool, eos string, supervised bool) ([][2]int, error) {
+func (o Options) answerSpans(r Rendered, blocks bool) ([][2]int, error) {
 	if !blocks {
-		return headerSpans(r.Text, supervised)
-	}
-	if !supervised || eos == "" {
-		return r.Spans, nil
+		return o.headerSpans(r.Text)
 	}
 	index := pointIndex{text: r.Text}
 	spans := make([][2]int, len(r.Spans))
 	for i, span := range r.Spans {
 		start, end := index.byteAt(span[0]), index.byteAt(span[1])
 		spans[i] = span
-		if !strings.HasSuffix(r.Text[start:end], eos) && strings.HasPrefix(r.Text[end:], eos) {
-			spans[i][1] += utf8.RuneCountInString(eos)
+		if !o.SuperviseEndOfTurn || o.EOS == "" {
+			continue
+		}
+		ended := strings.HasSuffix(r.Text[start:end], o.EOS)
+		if !ended && strings.HasPrefix(r.Text[end:], o.EOS) {
+			spans[i][1] += utf8.RuneCountInString(o.EOS)
+			end += len(o.EOS)
+			ended = true
+		}
+		if ended && o.SuperviseNewline && strings.HasPrefix(r.Text[end:], "\n") {
+			spans[i][1]++
 		}
 	}
 	return spans, nil
@@ -37,7 +43,7 @@ func answerSpans(r Rendered, blocks bool, eos string, supervised bool) ([][2]int
 
 // headerSpans returns every range from right after the assistant's header to
 // the next end-of-turn token, which belongs to it if supervised.
-func headerSpans(text string, supervised bool) ([][2]int, error) {
+func (o Options) headerSpans(text string) ([][2]int, error) {
 	if !strings.Contains(text, assistantHeader) {
 		return nil, fail.New(fail.Other, "give a template with generation blocks in data.chat_template, or set training.answer_only_loss = false",
 			"data: mask: want generation blocks in the template or the header %q in the text, got neither", assistantHeader)
@@ -57,8 +63,11 @@ func headerSpans(text string, supervised bool) ([][2]int, error) {
 		end := start + utf8.RuneCountInString(answer)
 		points = end + len(endOfTurn)
 		rest = left
-		if supervised {
+		if o.SuperviseEndOfTurn {
 			end = points
+			if o.SuperviseNewline && strings.HasPrefix(rest, "\n") {
+				end++
+			}
 		}
 		spans = append(spans, [2]int{start, end})
 	}
@@ -104,24 +113,33 @@ type Encoded struct {
 }
 
 // Encode renders a conversation and marks its answers: by generation blocks
-// where the template has them, else by the assistant's header.
-func Encode(t *Tokenizer, tpl *Template, sp Specials, conv Conversation, superviseEndOfTurn bool) (Encoded, error) {
+// where the template has them, else by the assistant's header. It truncates
+// nothing. Of o it needs Tokenizer, Template, BOS, EOS and what to supervise.
+func (o Options) Encode(conv Conversation) (Encoded, error) {
 	var e Encoded
 	var err error
 	blocks := false
 	if conv.isText {
 		e.Rendered = Rendered{Text: conv.text, Spans: [][2]int{}}
 	} else {
-		blocks = tpl.HasGeneration()
-		if e.Rendered, err = tpl.Render(conv, RenderOptions{BOS: sp.BOS, EOS: sp.EOS}); err != nil {
+		if e.Rendered, err = o.render(conv, false); err != nil {
 			return e, err
 		}
+		blocks = o.Template.HasGeneration()
 	}
-	ids, offsets, err := t.Encode(e.Text)
+	ids, offsets, err := o.Tokenizer.Encode(e.Text)
 	if err != nil {
 		return e, err
 	}
-	spans, err := answerSpans(e.Rendered, blocks, sp.EOS, superviseEndOfTurn)
+	spans, err := o.answerSpans(e.Rendered, blocks)
 	e.IDs, e.Mask, e.MaskErr = ids, tokenMask(offsets, spans), err
 	return e, nil
+}
+
+func (o Options) render(conv Conversation, prompt bool) (Rendered, error) {
+	if o.Template == nil {
+		return Rendered{}, fail.New(fail.Other, "name a Jinja template in data.chat_template",
+			"data: template: want one to render messages, got none: the checkpoint has no chat template")
+	}
+	return o.Template.Render(conv, RenderOptions{BOS: o.BOS, EOS: o.EOS, AddGenerationPrompt: prompt})
 }
