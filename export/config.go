@@ -48,6 +48,12 @@ const (
 	projectorPlain = "dflash"
 )
 
+// Limits far above any model.
+const (
+	maxSize   = 1 << 24 // keeps products of two sizes within an int
+	maxLayers = 1 << 10
+)
+
 // MarshalJSON returns config.json: every key of Model-Optimizer's exporter in its order, then the keys of SpecForge's
 // and of Transformers that it leaves out. Floats are written as Python does.
 func (c Config) MarshalJSON() ([]byte, error) {
@@ -150,12 +156,11 @@ func (c Config) check() error {
 }
 
 func (c Config) checkSizes() error {
-	const maxSize = 1 << 24 // keeps products of two sizes within an int
 	for _, size := range []struct {
 		key string
 		n   int
 	}{
-		{"hidden_size", c.HiddenSize}, {"num_hidden_layers", c.NumHiddenLayers}, {"num_attention_heads", c.NumAttentionHeads},
+		{"hidden_size", c.HiddenSize}, {"num_attention_heads", c.NumAttentionHeads},
 		{"num_key_value_heads", c.NumKeyValueHeads}, {"head_dim", c.HeadDim}, {"intermediate_size", c.IntermediateSize},
 		{"vocab_size", c.VocabSize}, {"max_position_embeddings", c.MaxPositionEmbeddings}, {"length of target_layer_ids", len(c.TargetLayerIDs)},
 	} {
@@ -163,9 +168,13 @@ func (c Config) checkSizes() error {
 			return contract("%s: want 1 to %d, got %d", size.key, maxSize, size.n)
 		}
 	}
-	const maxLayers = 1 << 10
-	if c.NumHiddenLayers > maxLayers {
-		return contract("num_hidden_layers: want at most %d, got %d", maxLayers, c.NumHiddenLayers)
+	return c.checkLayers()
+}
+
+// checkLayers bounds the layers by themselves, since lists are made by their number.
+func (c Config) checkLayers() error {
+	if c.NumHiddenLayers < 1 || c.NumHiddenLayers > maxLayers {
+		return contract("num_hidden_layers: want 1 to %d, got %d", maxLayers, c.NumHiddenLayers)
 	}
 	return nil
 }

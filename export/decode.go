@@ -157,6 +157,8 @@ func (f *configFile) config() (Config, error) {
 	switch {
 	case len(absent) > 0:
 		return c, contract("missing: %s", strings.Join(absent, ", "))
+	case c.checkLayers() != nil:
+		return c, c.checkLayers()
 	case f.HiddenAct != hiddenAct:
 		return c, contract("hidden_act: want %q, got %q", hiddenAct, f.HiddenAct)
 	case f.AttentionBias:
