@@ -14,7 +14,7 @@ const (
 	// maxText bounds a rendered text and every string made on the way.
 	maxText = 64 << 20
 	// maxTicks bounds the iterations of all loops of one rendering.
-	maxTicks = 5_000_000
+	maxTicks = 1_000_000
 	// maxRange is the sandbox's limit of range().
 	maxRange = 100_000
 	// maxCalls bounds nested macro calls, which the library would follow until
