@@ -73,7 +73,8 @@ func (l Logits) vector() bool {
 // label is [R] I32, the row's label in the whole vocabulary. teacherRow is [R]
 // I32, the row of l.Teacher for each row (the zero Tensor without a teacher).
 // A label that no chunk contains makes the row's losses NaN, and so does a NaN
-// logit. Source: spec.md §7.3, §7.5, §9.5.
+// logit; a teacher row that does not exist makes its soft losses NaN.
+// Source: spec.md §7.3, §7.5, §9.5.
 func (c *Context) CrossEntropyVisit(s CrossEntropy, l Logits, label, teacherRow tensors.Tensor, first bool) {
 	const op = "cross entropy"
 	if !c.wantLogits(op, s, l) || !c.want(op, "label", label, s.Rows) {

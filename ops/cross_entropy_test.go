@@ -369,16 +369,43 @@ func (k *ceCase) checkHit(clean []float64, hit int, v float32, col int) {
 	require.True(k.t, math.IsNaN(loss) || math.IsInf(loss, 0), "%g at %d: loss %g", v, col, loss)
 }
 
-// TestCrossEntropyLabelOutside checks that a label that no chunk has, or a NaN in the teacher, shows as NaN.
-func TestCrossEntropyLabelOutside(t *testing.T) {
-	k := newCECase(newRig(t, 46), 5, 16, true, .5, .35, 1)
-	k.label[1], k.label[2], k.teacherRow = 16, -1, []int{0, 1, 1, 2, 0}
+// TestCrossEntropyOutside checks what shows as NaN: a label that no chunk has, a NaN in the teacher,
+// a teacher row that does not exist.
+func TestCrossEntropyOutside(t *testing.T) {
+	k := newCECase(newRig(t, 46), 7, 16, true, .5, .35, 1)
+	k.label[1], k.label[2], k.teacherRow = 16, -1, []int{0, 1, 1, 2, 0, 99, -1}
 	k.teacher[2*16+7] = float32(math.NaN())
 	k.run(tensors.F32, 8)
-	for i, want := range []bool{false, true, true, false, false} {
-		require.Equal(t, want, math.IsNaN(k.column(ops.CEFinal)[i]), "row %d", i)
-		require.Equal(t, want || i == 3, math.IsNaN(k.column(ops.LossBase)[i]), "row %d", i)
+	for i := range k.rows {
+		require.Equal(t, i == 1 || i == 2, math.IsNaN(k.column(ops.CEFinal)[i]), "row %d", i)
+		require.Equal(t, i != 0 && i != 4, math.IsNaN(k.column(ops.LossBase)[i]), "row %d", i)
+		require.Equal(t, i != 0 && i != 4 && i != 1 && i != 2, math.IsNaN(k.gSum[i*16+9]), "row %d", i)
 	}
+}
+
+// TestCrossEntropyConformance holds cases C35 and C27 of spec.md §19.A on the device.
+func TestCrossEntropyConformance(t *testing.T) {
+	k := newCECase(newRig(t, 52), 1, 3, true, 0, .25, 1)
+	k.base, k.final, k.label, k.coef = []float32{1, 0, -1}, []float32{0, 2, 1}, []int{1}, []float32{.5}
+	k.run(tensors.F32, 3)
+	require.InDeltaSlice(t, []float64{.03376146, -.12553464, .09177318}, k.gFinal, 1e-7)
+	require.InDeltaSlice(t, []float64{.11691658, -.21994358, .10302700}, k.gSum, 1e-7)
+	loss := .5 * (.75*k.column(ops.LossFinal)[0] + .25*k.column(ops.LossBase)[0])
+	require.InDelta(t, .32880298, loss, 1e-7)
+
+	const vocab = 151936
+	u := newCECase(newRig(t, 53), 1, vocab, false, 0, 1, 0)
+	u.run(tensors.F32, 32768)
+	require.InDelta(t, 11.9312147, u.column(ops.CEBase)[0], 1e-6)
+	require.Zero(t, u.column(ops.ArgmaxBase)[0])
+}
+
+// TestCrossEntropyManyRows has more rows than one dimension of a grid.
+func TestCrossEntropyManyRows(t *testing.T) {
+	k := newCECase(newRig(t, 54), 65600, 4, true, 0, .35, 3)
+	k.run(tensors.F32, 4)
+	k.checkLosses()
+	k.checkGradients(tensors.F32)
 }
 
 // TestCrossEntropyInPlace writes the gradients over the logits.

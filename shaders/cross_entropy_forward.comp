@@ -98,8 +98,9 @@ void main() {
 		teacher.sum = t.y;
 	}
 	const uint b = base0 + row * cols, f = fin0 + row * cols;
-	const int teacherRow = TEACHER ? clamp(TROW[trow0 + row], 0, int(teacherRows) - 1) : 0;
-	const uint t = teach0 + uint(teacherRow) * cols;
+	const uint wanted = TEACHER ? uint(TROW[trow0 + row]) : 0u, teacherRow = TEACHER ? min(wanted, teacherRows - 1u) : 0u;
+	if (wanted != teacherRow) teacher.magnitude = 0xffffffffu; // there is no such row: NaN
+	const uint t = teach0 + teacherRow * cols;
 	for (uint col = 4u * lane; col < cols; col += 4u * GROUP) {
 		const uint left = cols - col;
 		if (TEACHER) visit_teacher(teacher, read_teach(t + col, left, MINUS_INF));
