@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
@@ -37,7 +38,7 @@ type Session struct {
 // ResolveTarget reads the target's config.json and tokenizer and resolves the recipe
 // against them: what `doctor` needs, and the first part of Prepare.
 func ResolveTarget(r *recipe.Recipe) (*Session, error) {
-	dir := r.Model.ModelNameOrPath
+	dir := r.Model.NameOrPath
 	s := &Session{}
 	var err error
 	if s.Target, err = model.ReadConfig(dir); err != nil {
@@ -105,27 +106,21 @@ func (s *Session) loadData() error {
 
 // loadTemplate reads the chat template: the recipe's file, or the checkpoint's own.
 func (s *Session) loadTemplate() error {
-	source := s.Specials.ChatTemplate
-	if path := s.Recipe.ChatTemplate; path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return fail.New(fail.Other, "data.chat_template names a Jinja file", "trainer: chat template: %w", err)
-		}
-		source = string(text)
-	}
-	if source == "" {
-		return nil // rows of plain text need none; rows with messages say what is missing
-	}
 	var err error
-	s.Template, err = data.NewTemplate(source)
-	return err
+	switch {
+	case s.Recipe.ChatTemplate != "":
+		s.Template, err = data.LoadTemplate(s.Recipe.ChatTemplate)
+	case s.Specials.ChatTemplate != "":
+		s.Template, err = data.NewTemplate(s.Specials.ChatTemplate)
+	}
+	return err // rows of plain text need none; rows with messages say what is missing
 }
 
 func (s *Session) dataOptions(path string, sampleSize, minRows int) data.Options {
 	r := s.Recipe
-	return data.Options{Path: path, Tokenizer: s.Tokenizer, Template: s.Template, BOS: s.Specials.BOS, EOS: s.Specials.EOS,
+	return data.Options{Path: path, Tokenizer: s.Tokenizer, Template: s.Template, BOS: s.Specials.BOS, EOS: s.Specials.EOS, Pad: s.Specials.Pad,
 		SeqLen: r.SeqLen, SampleSize: sampleSize, AnswerOnly: r.AnswerOnlyLoss, SuperviseEndOfTurn: r.SuperviseEndOfTurn,
-		SuperviseNewline: r.SuperviseNewline(), MinRows: minRows}
+		SuperviseNewline: r.SuperviseNewline(), MinRows: minRows, FilterConsecutive: r.AnchorRule == string(domino.AnchorSpecForge)}
 }
 
 func (s *Session) schedules() error {
@@ -224,11 +219,13 @@ func (s *Session) MicroBatches(g int) ([]MicroBatch, error) {
 	return list, nil
 }
 
-// trim cuts a micro-batch to its longest row: no block reads or predicts what lies beyond.
+// trim cuts a micro-batch behind the last token that any block reads or predicts.
 func trim(b MicroBatch, lengths []int) MicroBatch {
-	longest := 1
-	for _, n := range lengths {
-		longest = max(longest, n)
+	longest := max(1, slices.Max(lengths))
+	for i, m := range b.LossMask { // padding may be supervised, as Model-Optimizer has it without answer-only loss
+		if m > 0 {
+			longest = max(longest, i%b.S+1)
+		}
 	}
 	if longest == b.S {
 		return b

@@ -2,6 +2,8 @@ package trainer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -146,9 +148,18 @@ func (r *run) freshState() error {
 	if err != nil {
 		return err
 	}
+	paths := map[string]string{}
+	if path := r.Recipe.ChatTemplate; path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("trainer: chat template: %w", err)
+		}
+		sum := sha256.Sum256(text)
+		paths["data.chat_template"] = hex.EncodeToString(sum[:])
+	}
 	r.state = checkpoint.State{TotalSteps: r.Total, Seed: r.Recipe.Seed, RNGScheme: rngScheme, RopeTheta: r.Recipe.Theta,
 		Recipe: r.Recipe.Flat(), RecipeJSON: full, DraftJSON: draft, Program: Version(), Target: target,
-		Tokenizer: r.Tokenizer.SHA256(), Data: r.Data.SHA256, PathSHA256: map[string]string{}}
+		Tokenizer: r.Tokenizer.SHA256(), Data: r.Data.SHA256, PathSHA256: paths}
 	return nil
 }
 

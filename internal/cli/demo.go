@@ -31,10 +31,8 @@ func newDemoCommand() *cobra.Command {
 }
 
 func runDemo(ctx context.Context) error {
-	if aside, err := checkpoint.SetAside(demoDir); err != nil {
+	if err := setDemoAside(); err != nil {
 		return err
-	} else if aside != "" {
-		fmt.Printf("set the old demo aside: %s\n", aside)
 	}
 	input := filepath.Join(demoDir, "input")
 	if err := unpack(input, demo.FS); err != nil {
@@ -53,10 +51,23 @@ func runDemo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := train(ctx, r, notices, false); err != nil {
+	if err := train(ctx, r, notices, trainFlags{}); err != nil {
 		return err
 	}
 	return demoSummary()
+}
+
+func setDemoAside() error {
+	release, err := checkpoint.Lock(demoDir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	aside, err := checkpoint.SetAside(demoDir)
+	if aside != "" {
+		fmt.Printf("set the old demo aside: %s\n", aside)
+	}
+	return err
 }
 
 // unpack writes embedded files to a folder.

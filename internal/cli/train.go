@@ -4,15 +4,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"vkdomino/trainer"
 	"vkdomino/trainer/recipe"
+	"vkdomino/vk"
 )
 
 func newTrainCommand() *cobra.Command {
-	var fresh bool
+	var fresh, profile bool
 	cmd := &cobra.Command{
 		Use:   "train RECIPE [key=value…]",
 		Short: "Train a draft from a TOML recipe, or go on with a run",
@@ -26,15 +28,18 @@ func newTrainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return train(cmd.Context(), r, notices, fresh)
+			return train(cmd.Context(), r, notices, trainFlags{fresh, profile})
 		},
 	}
 	cmd.Flags().BoolVar(&fresh, "fresh", false, "set an old run in output_dir aside and begin anew")
+	cmd.Flags().BoolVar(&profile, "profile", false, "time every kernel by itself (slow), and print where the time goes")
 	return cmd
 }
 
+type trainFlags struct{ fresh, profile bool }
+
 // train runs a recipe that has been read.
-func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, fresh bool) (err error) {
+func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags trainFlags) (err error) {
 	session, err := trainer.Prepare(r)
 	if err != nil {
 		return err
@@ -48,7 +53,18 @@ func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, fresh
 	}
 	defer closeDevice(device, &err)
 	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
-	return trainer.Train(ctx, session, trainer.Options{Fresh: fresh, Out: os.Stdout, Device: device})
+	if flags.profile {
+		device.Profile()
+		defer func() { printProfile(device) }()
+	}
+	return trainer.Train(ctx, session, trainer.Options{Fresh: flags.fresh, Out: os.Stdout, Device: device})
+}
+
+func printProfile(d *vk.Device) {
+	fmt.Printf("%-48s %10s %12s %10s\n", "kernel", "runs", "total", "each")
+	for _, s := range d.Samples() {
+		fmt.Printf("%-48s %10d %12s %10s\n", s.Name, s.Count, s.Total.Round(time.Millisecond), (s.Total / time.Duration(s.Count)).Round(time.Microsecond))
+	}
 }
 
 func printNotices(list []recipe.Notice) {

@@ -63,6 +63,8 @@ type lexer struct {
 	src       string
 	pos       int
 	lineStart bool // the last tag ended with a newline, or nothing has been read
+	counted   int  // bytes whose lines are in lines
+	lines     int
 	segments  []segment
 }
 
@@ -80,7 +82,12 @@ func lex(source string) ([]segment, error) {
 	return l.segments, nil
 }
 
-func (l *lexer) line() int { return 1 + strings.Count(l.src[:min(l.pos, len(l.src))], "\n") }
+// line returns the number of the current line; positions only grow.
+func (l *lexer) line() int {
+	l.lines += strings.Count(l.src[l.counted:l.pos], "\n")
+	l.counted = l.pos
+	return 1 + l.lines
+}
 
 func (l *lexer) emit(s segment) {
 	if s.kind != textSegment || s.text != "" {

@@ -158,7 +158,7 @@ func TestRefusals(t *testing.T) {
 		"{{ 'abc":                                                                 `line 1: want the end of the string "'abc", got the end of the template`,
 		"{# abc":                                                                  "line 1: want #} after {#, got the end of the template",
 		"\xff":                                                                    "want UTF-8, got another encoding",
-		strings.Repeat("x", MaxSource+1):                                          "want at most 1048576 bytes, got 1048577",
+		strings.Repeat("x", MaxSource+1):                                          "want at most 262144 bytes, got 262145",
 	} {
 		_, _, err := render(source, map[string]jinja.Value{"x": jinja.NewDict()})
 		require.EqualError(t, err, want, "%.80q", source)

@@ -10,7 +10,7 @@ import (
 
 const (
 	// MaxSource is the size of the largest template that is compiled.
-	MaxSource = 1 << 20
+	MaxSource = 256 << 10
 	// maxText bounds a rendered text and every string made on the way.
 	maxText = 64 << 20
 	// maxTicks bounds the iterations of all loops of one rendering.
