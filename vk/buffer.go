@@ -57,7 +57,17 @@ func (d *Device) memoryType(bits uint32, want, prefer vulkan.MemoryPropertyFlags
 	return 0, 0, false
 }
 
-// NewBuffer allocates a buffer; its contents are undefined.
+// heapOf is the size of the heap of a memory type.
+func (d *Device) heapOf(memoryType uint32) vulkan.DeviceSize {
+	t := d.memory.MemoryTypes[memoryType]
+	t.Deref()
+	h := d.memory.MemoryHeaps[t.HeapIndex]
+	h.Deref()
+	return h.Size
+}
+
+// NewBuffer allocates a buffer; its contents are undefined. Where there is not
+// enough memory the error is ErrOutOfDeviceMemory.
 func (d *Device) NewBuffer(bytes int64, memory Memory) (*Buffer, error) {
 	bytes = max(bytes, Align)
 	info := vulkan.BufferCreateInfo{SType: vulkan.StructureTypeBufferCreateInfo, Size: vulkan.DeviceSize(bytes),
@@ -65,7 +75,11 @@ func (d *Device) NewBuffer(bytes int64, memory Memory) (*Buffer, error) {
 	defer info.Free()
 	b := &Buffer{device: d, bytes: bytes}
 	var handle vulkan.Buffer
-	if err := check(vulkan.CreateBuffer(d.handle, &info, nil, &handle), fmt.Sprintf("vkCreateBuffer of %d bytes", bytes)); err != nil {
+	r := d.inject("vkCreateBuffer")
+	if r == vulkan.Success {
+		r = vulkan.CreateBuffer(d.handle, &info, nil, &handle)
+	}
+	if err := check(r, fmt.Sprintf("vkCreateBuffer of %d bytes", bytes)); err != nil {
 		return nil, err
 	}
 	b.handle = handle
@@ -100,7 +114,14 @@ func (b *Buffer) allocate(memory Memory) error {
 	info := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: req.Size, MemoryTypeIndex: index}
 	defer info.Free()
 	var mem vulkan.DeviceMemory
-	if err := check(vulkan.AllocateMemory(d.handle, &info, nil, &mem), fmt.Sprintf("vkAllocateMemory of %d bytes", req.Size)); err != nil {
+	r := d.inject("vkAllocateMemory")
+	if req.Size > d.heapOf(index) {
+		r = vulkan.ErrorOutOfDeviceMemory // which Vulkan does not let us ask for
+	}
+	if r == vulkan.Success {
+		r = vulkan.AllocateMemory(d.handle, &info, nil, &mem)
+	}
+	if err := check(r, fmt.Sprintf("vkAllocateMemory of %d bytes", req.Size)); err != nil {
 		return err
 	}
 	b.memory = mem

@@ -94,6 +94,7 @@ func cbool(b bool) C.int {
 // describe reads what a physical device is and can do.
 func describe(index int, p vulkan.PhysicalDevice) Info {
 	var props vulkan.PhysicalDeviceProperties
+	defer props.Free()
 	vulkan.GetPhysicalDeviceProperties(p, &props)
 	props.Deref()
 	props.Limits.Deref()
@@ -137,6 +138,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 
 func largestLocalHeap(p vulkan.PhysicalDevice) int64 {
 	var mp vulkan.PhysicalDeviceMemoryProperties
+	defer mp.Free()
 	vulkan.GetPhysicalDeviceMemoryProperties(p, &mp)
 	mp.Deref()
 	var most int64

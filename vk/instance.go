@@ -8,11 +8,13 @@ package vk
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/cgo"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
@@ -71,9 +73,14 @@ func vkdominoMessage(user C.uintptr_t, id, text *C.char) {
 type instance struct {
 	handle    vulkan.Instance
 	messenger unsafe.Pointer
+	chain     unsafe.Pointer // C memory: what vkCreateInstance was asked for beyond core
 	messages  *messages
+	user      cgo.Handle // of messages, for the callback
 	physical  []vulkan.PhysicalDevice
 }
+
+// live says that there is an instance: vulkan-go has room for one (doc.go).
+var live atomic.Bool
 
 var loadOnce = sync.OnceValue(func() error {
 	for _, name := range loaderNames() {
@@ -122,18 +129,34 @@ func openInstance(validation bool) (*instance, error) {
 	if err := loadOnce(); err != nil {
 		return nil, err
 	}
+	if validation && !hasLayer(validationLayer) {
+		return nil, fail.New(fail.Other, "install vulkan-validationlayers", "vk: validation asked for, but %s is not installed", validationLayer)
+	}
+	if !live.CompareAndSwap(false, true) {
+		return nil, errors.New("vk: a device is open already: a process has one at a time")
+	}
 	in := &instance{messages: &messages{}}
+	in.user = cgo.NewHandle(in.messages)
+	err := in.create(validation)
+	if err == nil {
+		err = in.load(validation)
+	}
+	if err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+func (in *instance) create(validation bool) error {
 	info := vulkan.InstanceCreateInfo{SType: vulkan.StructureTypeInstanceCreateInfo,
 		PApplicationInfo: &vulkan.ApplicationInfo{SType: vulkan.StructureTypeApplicationInfo,
 			PApplicationName: "vkdomino\x00", PEngineName: "vkdomino\x00", ApiVersion: vulkan.MakeVersion(1, 2, 0)}}
-	user := C.uintptr_t(cgo.NewHandle(in.messages))
 	if validation {
-		if !hasLayer(validationLayer) {
-			return nil, fail.New(fail.Other, "install vulkan-validationlayers", "vk: validation asked for, but %s is not installed", validationLayer)
-		}
 		info.PpEnabledLayerNames = []string{validationLayer + "\x00"}
 		info.PpEnabledExtensionNames = append(info.PpEnabledExtensionNames, extDebugUtils+"\x00", extValidation+"\x00")
-		info.PNext = C.shim_validation_chain(1, user)
+		in.chain = C.shim_validation_chain(1, C.uintptr_t(in.user))
+		info.PNext = in.chain
 	}
 	if hasInstanceExtension("", extPortability) {
 		info.PpEnabledExtensionNames = append(info.PpEnabledExtensionNames, extPortability+"\x00")
@@ -145,20 +168,13 @@ func openInstance(validation bool) (*instance, error) {
 	r := vulkan.CreateInstance(&info, nil, &handle)
 	info.Free()
 	if r == vulkan.ErrorIncompatibleDriver {
-		return nil, fail.New(fail.Other, installHint, "vk: no Vulkan driver is installed: %w", ErrNoDevice)
-	}
-	if err := check(r, "vkCreateInstance"); err != nil {
-		return nil, err
+		return fail.New(fail.Other, installHint, "vk: no Vulkan driver is installed: %w", ErrNoDevice)
 	}
 	in.handle = handle
-	if err := in.load(validation, user); err != nil {
-		in.close()
-		return nil, err
-	}
-	return in, nil
+	return check(r, "vkCreateInstance")
 }
 
-func (in *instance) load(validation bool, user C.uintptr_t) error {
+func (in *instance) load(validation bool) error {
 	if err := vulkan.InitInstance(in.handle); err != nil {
 		return fmt.Errorf("vk: instance: %w", err)
 	}
@@ -167,7 +183,7 @@ func (in *instance) load(validation bool, user C.uintptr_t) error {
 	}
 	if validation {
 		var m unsafe.Pointer
-		if err := check(vulkan.Result(C.shim_create_messenger(unsafe.Pointer(in.handle), user, &m)), "vkCreateDebugUtilsMessengerEXT"); err != nil {
+		if err := check(vulkan.Result(C.shim_create_messenger(unsafe.Pointer(in.handle), C.uintptr_t(in.user), &m)), "vkCreateDebugUtilsMessengerEXT"); err != nil {
 			return err
 		}
 		in.messenger = m
@@ -183,9 +199,16 @@ func (in *instance) load(validation bool, user C.uintptr_t) error {
 	return check(vulkan.EnumeratePhysicalDevices(in.handle, &n, in.physical), "vkEnumeratePhysicalDevices")
 }
 
-func (in *instance) close() {
+// close destroys the instance and returns the messages not yet taken.
+func (in *instance) close() []string {
 	if in.messenger != nil {
 		C.shim_destroy_messenger(unsafe.Pointer(in.handle), in.messenger)
 	}
-	vulkan.DestroyInstance(in.handle, nil)
+	if in.handle != nil {
+		vulkan.DestroyInstance(in.handle, nil)
+	}
+	C.free(in.chain)
+	in.user.Delete()
+	live.Store(false)
+	return in.messages.take()
 }

@@ -41,6 +41,7 @@ type Dispatch struct {
 const (
 	// submitWork bounds one submission on a GPU: 0.15 s on a slow 1 TFLOP/s device, well under every watchdog.
 	submitWork = 1.5e11
+	maxGroups  = 65535 // the workgroups in a dimension that Vulkan guarantees
 	waitSlice  = time.Second
 	waitLimit  = 20 * time.Minute // a CPU driver may need minutes for one step of a large model
 )
@@ -98,22 +99,47 @@ func (r *Recorder) push(op cOp, name string, work float64) {
 	r.names = append(r.names, name)
 }
 
+// within reports whether the region lies in its buffer.
+func (r Region) within() bool {
+	return r.Buffer != nil && r.Offset >= 0 && r.Bytes >= 0 && r.Bytes <= r.Buffer.bytes && r.Offset <= r.Buffer.bytes-r.Bytes
+}
+
+func (r Region) String() string {
+	if r.Buffer == nil {
+		return fmt.Sprintf("%d bytes at %d of no buffer", r.Bytes, r.Offset)
+	}
+	return fmt.Sprintf("%d bytes at %d of %d", r.Bytes, r.Offset, r.Buffer.bytes)
+}
+
+// valid says what is wrong with a dispatch.
+func (r *Recorder) valid(d Dispatch) error {
+	p := d.Pipeline
+	if len(d.Binds) != p.buffers || len(d.Push) != p.pushBytes {
+		return fmt.Errorf("vk: dispatch %s: want %d buffers and %d push bytes, got %d and %d", p.Name, p.buffers, p.pushBytes, len(d.Binds), len(d.Push))
+	}
+	if g := d.Groups; max(g[0], g[1], g[2]) > maxGroups {
+		return fmt.Errorf("vk: dispatch %s: want at most %d groups in each dimension, got %v", p.Name, maxGroups, g)
+	}
+	for i, b := range d.Binds {
+		if !b.within() || b.Bytes == 0 || b.Offset%Align != 0 || b.Bytes > r.device.MaxBindingBytes {
+			return fmt.Errorf("vk: dispatch %s: buffer %d: want an offset that is a multiple of %d and 1 to %d bytes, got %s",
+				p.Name, i, Align, r.device.MaxBindingBytes, b.Region)
+		}
+	}
+	return nil
+}
+
 // Dispatch records one run of a kernel; a dispatch without groups records nothing.
 func (r *Recorder) Dispatch(d Dispatch) {
 	if r.err != nil || d.Groups[0] == 0 || d.Groups[1] == 0 || d.Groups[2] == 0 {
 		return
 	}
-	p := d.Pipeline
-	if len(d.Binds) != p.buffers || len(d.Push) != p.pushBytes {
-		r.err = fmt.Errorf("vk: dispatch %s: want %d buffers and %d push bytes, got %d and %d", p.Name, p.buffers, p.pushBytes, len(d.Binds), len(d.Push))
+	if r.err = r.valid(d); r.err != nil {
 		return
 	}
+	p := d.Pipeline
 	var op cOp
 	for i, b := range d.Binds {
-		if b.Offset%Align != 0 || b.Offset+b.Bytes > b.Buffer.bytes || b.Bytes <= 0 || b.Bytes > r.device.MaxBindingBytes {
-			r.err = fmt.Errorf("vk: dispatch %s: buffer %d: offset %d, %d bytes of %d (limit %d)", p.Name, i, b.Offset, b.Bytes, b.Buffer.bytes, r.device.MaxBindingBytes)
-			return
-		}
 		op.bind(i, b.Region)
 	}
 	op.kind = C.SHIM_DISPATCH
@@ -133,17 +159,26 @@ func (r *Recorder) Copy(dst, src Region) {
 	if r.err != nil || n == 0 {
 		return
 	}
+	to, from := Bind{Region{dst.Buffer, dst.Offset, n}, Write}, Bind{Region{src.Buffer, src.Offset, n}, Read}
+	if !to.within() || !from.within() || to.conflicts(from) {
+		r.err = fmt.Errorf("vk: copy: want two regions apart from each other, got %s to %s", from.Region, to.Region)
+		return
+	}
 	var op cOp
 	op.kind = C.SHIM_COPY
-	op.barrier = r.order([]Bind{{dst, Write}, {src, Read}})
-	op.bind(0, Region{dst.Buffer, dst.Offset, n})
-	op.bind(1, src)
+	op.barrier = r.order([]Bind{to, from})
+	op.bind(0, to.Region)
+	op.bind(1, from.Region)
 	r.push(op, "copy", 0)
 }
 
 // Fill records filling a region (offset and size multiples of 4) with a 32-bit word.
 func (r *Recorder) Fill(dst Region, word uint32) {
 	if r.err != nil || dst.Bytes == 0 {
+		return
+	}
+	if !dst.within() || dst.Offset%4 != 0 || dst.Bytes%4 != 0 {
+		r.err = fmt.Errorf("vk: fill: want offset and size to be multiples of 4, got %s", dst)
 		return
 	}
 	var op cOp
@@ -179,7 +214,10 @@ func (r *Recorder) Submit() error {
 		start = end
 	}
 	if err == nil {
-		err = d.wait(fmt.Sprintf("%d commands, the last of them %s", len(r.ops), r.names[len(r.names)-1]))
+		return d.wait(fmt.Sprintf("%d commands, the last of them %s", len(r.ops), r.names[len(r.names)-1]))
+	}
+	if d.lost == nil {
+		vulkan.DeviceWaitIdle(d.handle) // earlier submissions must not outlive their buffers
 	}
 	return err
 }
@@ -211,7 +249,7 @@ func (d *Device) submit(ops []C.shim_op, last bool) error {
 		return err
 	}
 	ops[0].barrier = 1 // the commands of earlier submissions come before
-	C.shim_record(unsafe.Pointer(cb), &ops[0], C.uint32_t(len(ops)))
+	C.shim_record(unsafe.Pointer(cb), &ops[0], C.uint32_t(len(ops)), cbool(last))
 	if err := check(vulkan.EndCommandBuffer(cb), "vkEndCommandBuffer"); err != nil {
 		return err
 	}
@@ -219,14 +257,21 @@ func (d *Device) submit(ops []C.shim_op, last bool) error {
 	if last {
 		fence = unsafe.Pointer(d.fence)
 	}
-	return d.latch(check(vulkan.Result(C.shim_submit(unsafe.Pointer(d.queue), unsafe.Pointer(cb), fence)), "vkQueueSubmit"))
+	r := d.inject("vkQueueSubmit")
+	if r == vulkan.Success {
+		r = vulkan.Result(C.shim_submit(unsafe.Pointer(d.queue), unsafe.Pointer(cb), fence))
+	}
+	return d.latch(check(r, "vkQueueSubmit"))
 }
 
 // wait blocks until the fence signals, and makes the command buffers reusable.
 func (d *Device) wait(what string) error {
 	for start := time.Now(); ; {
 		r := vulkan.Result(C.shim_wait(unsafe.Pointer(d.handle), unsafe.Pointer(d.fence), C.uint64_t(waitSlice)))
-		if r == vulkan.Timeout && time.Since(start) < waitLimit {
+		if r == vulkan.Success {
+			r = d.inject("vkWaitForFences")
+		}
+		if r == vulkan.Timeout && time.Since(start) < d.waitLimit {
 			continue
 		}
 		if err := d.latch(check(r, "waiting for "+what)); err != nil {

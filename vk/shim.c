@@ -10,8 +10,8 @@ enum {
 	ST_DEBUG_MESSENGER = 1000128004, ST_DRIVER_PROPERTIES = 1000196000, ST_SIZE_CONTROL_PROPERTIES = 1000225000,
 	ST_REQUIRED_SUBGROUP_SIZE = 1000225001, ST_SIZE_CONTROL_FEATURES = 1000225002, ST_VALIDATION_FEATURES = 1000247000,
 	STAGE_COMPUTE = 0x20, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
-	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000,
-	ACCESS_SHADER_READ = 0x20, ACCESS_SHADER_WRITE = 0x40, ACCESS_TRANSFER_READ = 0x800, ACCESS_TRANSFER_WRITE = 0x1000,
+	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_HOST = 0x4000,
+	ACCESS_SHADER_READ = 0x20, ACCESS_SHADER_WRITE = 0x40, ACCESS_TRANSFER_READ = 0x800, ACCESS_TRANSFER_WRITE = 0x1000, ACCESS_HOST_READ = 0x2000,
 	SEVERITY_ERROR = 0x1000, VALIDATE_SYNCHRONIZATION = 4, NOT_PRESENT = -7,
 };
 
@@ -181,7 +181,7 @@ static ShimMessengerCreateInfo messenger_info(uintptr_t user) {
 	return (ShimMessengerCreateInfo){ST_DEBUG_MESSENGER, NULL, 0, SEVERITY_ERROR, 7, on_message, (void *)user};
 }
 
-// The pNext chain for vkCreateInstance; C memory that lives as long as the process.
+// The pNext chain for vkCreateInstance; C memory that the caller frees with free() once the instance is destroyed.
 void *shim_validation_chain(int synchronization, uintptr_t user) {
 	static const int32_t enables[1] = {VALIDATE_SYNCHRONIZATION};
 	struct { ShimValidationFeatures features; ShimMessengerCreateInfo messenger; } *chain = calloc(1, sizeof *chain);
@@ -226,7 +226,8 @@ static void record_dispatch(void *commandBuffer, const shim_op *op) {
 	cmd_dispatch(commandBuffer, op->x, op->y, op->z);
 }
 
-void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n) {
+// With last, what the commands wrote is made visible to the host: a fence alone does not.
+void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n, int last) {
 	const uint32_t stages = PIPE_COMPUTE | PIPE_TRANSFER;
 	const ShimMemoryBarrier all = {ST_MEMORY_BARRIER, NULL, ACCESS_SHADER_WRITE | ACCESS_TRANSFER_WRITE,
 		ACCESS_SHADER_READ | ACCESS_SHADER_WRITE | ACCESS_TRANSFER_READ | ACCESS_TRANSFER_WRITE};
@@ -243,6 +244,8 @@ void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n) {
 		case SHIM_FILL: cmd_fill(commandBuffer, first, op->offsets[0], op->ranges[0], op->push[0]); break;
 		}
 	}
+	const ShimMemoryBarrier host = {ST_MEMORY_BARRIER, NULL, ACCESS_SHADER_WRITE | ACCESS_TRANSFER_WRITE, ACCESS_HOST_READ};
+	if (last) cmd_barrier(commandBuffer, stages, PIPE_HOST, 0, 1, &host, 0, NULL, 0, NULL);
 }
 
 int shim_submit(void *queue, void *commandBuffer, void *fence) {

@@ -87,7 +87,7 @@ void *shim_validation_chain(int synchronization, uintptr_t user);
 int shim_create_messenger(void *instance, uintptr_t user, void **out);
 void shim_destroy_messenger(void *instance, void *messenger);
 int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, uint32_t specCount, const uint32_t *spec, void **out);
-void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n);
+void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n, int last);
 int shim_submit(void *queue, void *commandBuffer, void *fence);
 int shim_wait(void *device, void *fence, uint64_t nanoseconds);
 #endif

@@ -61,9 +61,10 @@ func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags
 }
 
 func printProfile(d *vk.Device) {
-	fmt.Printf("%-48s %10s %12s %10s\n", "kernel", "runs", "total", "each")
+	fmt.Printf("%-48s %10s %12s %12s %12s\n", "kernel", "runs", "wall", "processor", "wall each")
 	for _, s := range d.Samples() {
-		fmt.Printf("%-48s %10d %12s %10s\n", s.Name, s.Count, s.Total.Round(time.Millisecond), (s.Total / time.Duration(s.Count)).Round(time.Microsecond))
+		fmt.Printf("%-48s %10d %12s %12s %12s\n", s.Name, s.Count, s.Total.Round(time.Millisecond), s.CPU.Round(time.Millisecond),
+			(s.Total / time.Duration(s.Count)).Round(time.Microsecond))
 	}
 }
 

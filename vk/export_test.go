@@ -1,0 +1,62 @@
+package vk
+
+import vulkan "github.com/vulkan-go/vulkan"
+
+// What tests outside the package see of it.
+
+// HideFromHost makes a buffer look as on a card with memory of its own: Write and Read go through staging.
+func (b *Buffer) HideFromHost() { b.mapped = nil }
+
+// StagingBytes is the size of the pieces that Write and Read stage.
+const StagingBytes = stagingBytes
+
+// Live counts what the device has made and not freed.
+func (d *Device) Live() (buffers, pipelines, commandBuffers int) {
+	return len(d.buffers), len(d.pipelines), len(d.idle) + len(d.busy)
+}
+
+// Results that Inject takes.
+const (
+	Success           = int(vulkan.Success)
+	Timeout           = int(vulkan.Timeout)
+	OutOfDeviceMemory = int(vulkan.ErrorOutOfDeviceMemory)
+	DeviceLost        = int(vulkan.ErrorDeviceLost)
+)
+
+// Inject lets answer say what the driver answers to a call; nil ends it.
+func (d *Device) Inject(answer func(call string) int) {
+	if d.fault = nil; answer != nil {
+		d.fault = func(call string) vulkan.Result { return vulkan.Result(answer(call)) }
+	}
+}
+
+// Found ends the loss of a device that was never lost, so that Close waits for what it still does.
+func (d *Device) Found() { d.lost, d.fault = nil, nil }
+
+// WaitNoLonger makes a wait give up at the first timeout.
+func (d *Device) WaitNoLonger() { d.waitLimit = 0 }
+
+// Barriers says which of the recorded commands a barrier stands before.
+func (r *Recorder) Barriers() []bool {
+	list := make([]bool, len(r.ops))
+	for i, op := range r.ops {
+		list[i] = op.barrier == 1
+	}
+	return list
+}
+
+// DropBarriers removes the barriers of the recorded commands.
+func (r *Recorder) DropBarriers() {
+	for i := range r.ops {
+		r.ops[i].barrier = 0
+	}
+}
+
+// Submissions is the number of submissions that the recorded commands are cut into.
+func (r *Recorder) Submissions() int { return len(r.cuts) + 1 }
+
+// SubmitWork is the work that one submission holds.
+const SubmitWork = submitWork
+
+// Choose is choose.
+func Choose(list []Info, index int) (Info, error) { return choose(list, index) }
