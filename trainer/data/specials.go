@@ -55,7 +55,7 @@ func (s *Specials) parse(raw []byte) error {
 		ChatTemplate jsontext.Value `json:"chat_template"`
 	}
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return fmt.Errorf("%s", shorten(err.Error()))
+		return jsonError(err)
 	}
 	for _, part := range []struct {
 		name string

@@ -80,9 +80,8 @@ func decodeTokenizerFile(raw []byte) (*tokenizerFile, error) {
 
 // strictJSON decodes into v and refuses unknown and repeated members.
 func strictJSON(raw []byte, v any) error {
-	err := json.Unmarshal(raw, v, json.RejectUnknownMembers(true))
-	if err != nil {
-		return fmt.Errorf("%s", shorten(strings.ReplaceAll(err.Error(), "\n", " ")))
+	if err := json.Unmarshal(raw, v, json.RejectUnknownMembers(true)); err != nil {
+		return jsonError(err)
 	}
 	return nil
 }
@@ -105,7 +104,7 @@ func blockType(raw jsontext.Value) (string, error) {
 		Type string `json:"type"`
 	}
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return "", fmt.Errorf("%s", shorten(err.Error()))
+		return "", jsonError(err)
 	}
 	if head.Type == "" {
 		return "", fmt.Errorf("want a type, got none")
@@ -378,7 +377,7 @@ func mergePairs(raw jsontext.Value) ([][2]string, error) {
 	}
 	var lines []string
 	if err := json.Unmarshal(raw, &lines); err != nil {
-		return nil, fmt.Errorf("model.merges: want [\"a\", \"b\"] or \"a b\": %s", shorten(err.Error()))
+		return nil, fmt.Errorf("model.merges: want [\"a\", \"b\"] or \"a b\", all alike: %w", jsonError(err))
 	}
 	pairs = make([][2]string, 0, len(lines))
 	for i, line := range lines {

@@ -3,6 +3,7 @@ package pyjinja
 import (
 	"bytes"
 	"encoding/json/jsontext"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -25,10 +26,18 @@ const bigInt = "int "
 const markup = "markup "
 
 // DecodeJSON reads one JSON value as Python's json does: objects keep their
-// order, and 2.0 stays a float. Repeated names are an error.
+// order, and 2.0 stays a float. Repeated names are an
+// error; errors name the column, a byte.
 func DecodeJSON(raw []byte) (jinja.Value, error) {
 	d := jsontext.NewDecoder(bytes.NewReader(raw))
 	v, err := decodeValue(d, 0)
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return v, fmt.Errorf("column %d: %w %q", syntax.ByteOffset+1, syntax.Err, syntax.JSONPointer.LastToken())
+		}
+		return v, fmt.Errorf("column %d: %w", syntax.ByteOffset+1, syntax.Err)
+	}
 	if err != nil {
 		return v, err
 	}
