@@ -159,17 +159,18 @@ func TestOpenAndClose(t *testing.T) {
 		require.NoError(t, err)
 		cycles = n
 	}
-	alone(t, nil, func(t *testing.T) {
+	one := []string{"MALLOC_ARENA_MAX=1"} // or the C library's arenas, one after the other, grow for the driver's threads
+	alone(t, one, func(t *testing.T) {
 		var warm int
 		for i := range cycles {
 			openUseClose(t)
-			if i == cycles/4 {
+			if i == cycles/2 {
 				warm = resident(t)
 			}
 		}
 		grown := resident(t) - warm
-		t.Logf("%d cycles: resident memory %d KiB, grown by %d KiB", cycles, warm, grown)
-		require.Less(t, grown, 16<<10+cycles*16, "KiB")
+		t.Logf("%d cycles: resident memory %d KiB, grown by %d KiB in the second half", cycles, warm, grown)
+		require.Less(t, grown, 4<<10+cycles*16, "KiB; the driver's own caches still settle")
 	})
 }
 
