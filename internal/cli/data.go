@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,7 @@ func newDataCommand() *cobra.Command {
 		Use:     "data",
 		Short:   "Show what a model will be trained on: tokens, rendered conversations, masks",
 		Example: "  vkdomino data render --model Qwen3-0.6B < train.jsonl | head -1",
-		Args:    argCount(0, 0, "a subcommand, tokens or render"),
+		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newTokensCommand(), newRenderCommand())
@@ -178,11 +179,17 @@ func eachLine(r io.Reader, fn func(line []byte) error) error {
 	}
 }
 
+// lineBreaks escapes what some readers take for the end of a line and JSON
+// leaves alone.
+var lineBreaks = strings.NewReplacer("\u0085", `\u0085`, "\u2028", `\u2028`, "\u2029", `\u2029`)
+
+// printJSON writes v as one line.
 func printJSON(w io.Writer, v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	raw = []byte(lineBreaks.Replace(string(raw)))
 	if _, err := w.Write(append(raw, '\n')); err != nil {
 		return fail.New(fail.Disk, "", "data: stdout: %w", err)
 	}
