@@ -237,8 +237,14 @@ func (c *Context) reduceSplits(g gemm, partial tensors.Tensor, z int) {
 // scratch is the first n floats of the Context's workspace. Commands that use
 // it are ordered by the recorder like all others.
 func (c *Context) scratch(n int) tensors.Tensor {
-	if c.workspace.Len() < workspaceBytes/4 || c.workspace.Shape == nil {
+	c.Reserve()
+	return c.workspace.View(n)
+}
+
+// Reserve allocates the workspace, which ops otherwise do when they first need it, so that
+// the memory plan has it.
+func (c *Context) Reserve() {
+	if c.workspace.Shape == nil {
 		c.workspace = c.Alloc("workspace", tensors.F32, workspaceBytes/4)
 	}
-	return c.workspace.View(n)
 }

@@ -28,12 +28,13 @@ func (t Tensor) Len() int {
 // Bytes is the size of the elements in bytes.
 func (t Tensor) Bytes() int64 { return int64(t.Len()) * int64(t.DType.Size()) }
 
-// Rows is the product of all dimensions but the last.
+// Rows is the product of all dimensions but the last, 1 for a vector or a scalar.
 func (t Tensor) Rows() int {
-	if c := t.Cols(); c > 0 {
-		return t.Len() / c
+	n := 1
+	for i := range len(t.Shape) - 1 {
+		n *= t.Shape[i]
 	}
-	return 0
+	return n
 }
 
 // Cols is the last dimension.

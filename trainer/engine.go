@@ -59,6 +59,7 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 		cfg.BindingBytes = 128 << 20
 	}
 	e := &Engine{Context: c, Config: cfg}
+	c.Reserve()
 	rows, kv := cfg.Batch*cfg.SeqLen, cfg.Target.NumKVHeads*cfg.Target.HeadDim
 	var err error
 	e.Target, err = model.NewTarget(c, cfg.Target, cfg.lastLayer(), cfg.SeqLen+cfg.Draft.BlockSize, cfg.Precision)
