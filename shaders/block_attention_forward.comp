@@ -20,7 +20,7 @@ layout(push_constant) uniform Push {
 	uint q0, k0, v0, ck0, cv0, blocks0, o0, lse0, blocks, blockSize, heads, kvHeads, headDim, stride, window;
 	float scale; // log2(e)/√hd
 };
-#include "softmax.glsl"
+#include "attention_softmax.glsl"
 
 #define IN_BLOCK(m, j) true
 #define IN_WINDOW(m, j) (window == 0u || j + window > anchor + (first + m) / share())
@@ -40,15 +40,9 @@ void main() {
 	begin();
 	uint low = anchor + first / share() + 1u;
 	uint j = window == 0u || low < window ? 0u : low - window;
-	if (j < anchor) do {
-		ATTEND(CK, ck0, CV, cv0, slot * stride, j, anchor, IN_WINDOW)
-		j += GROUP * STEP;
-	} while (j < anchor);
+	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, slot * stride, j, anchor, IN_WINDOW) while (j < anchor);
 	j = 0u;
-	if (valid) do {
-		ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK)
-		j += GROUP * STEP;
-	} while (j < blockSize);
+	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK) while (j < blockSize);
 
 	float lse[SPREAD];
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) {

@@ -76,12 +76,9 @@ uint owned(uint v) {
 			[[unroll]] for (uint v = 0u; v < PARTS; v++) b[v] = HEAD4(B, at, owned(v)); \
 			[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
 				float x = subgroupShuffle(w[m * STEP + t], j); \
-				[[unroll]] for (uint v = 0u; v < PARTS; v++) out[m * PARTS + v] += GUARD(x, b[v]); \
+				[[unroll]] for (uint v = 0u; v < PARTS; v++) out[m * PARTS + v] += x != 0.0 ? x * b[v] : vec4(0); \
 			} \
 		}
-#ifndef GUARD
-#define GUARD(x, b) (x != 0.0 ? x * b : vec4(0))
-#endif
 
 // Stores times * o[m*PARTS..] as row m of C, for the rows below n.
 #define STORE_ROWS(C, c0, o, times, n) \

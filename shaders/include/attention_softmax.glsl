@@ -30,11 +30,11 @@ void weigh() {
 	}
 }
 
-// Adds keys j to j + GROUP*STEP - 1 of a list that starts at row first of K and
-// V and ends before end. SEES(m, j) says whether row m sees key j < end.
-#define ATTEND(K, k0, V, v0, first, j, end, SEES) { \
+// Adds keys j to j + GROUP*STEP - 1 of a list that starts at row base of K and V
+// and ends before end, and moves j on. SEES(m, j) says whether row m sees key j < end.
+#define ATTEND(K, k0, V, v0, base, j, end, SEES) { \
 	[[unroll]] for (uint t = 0u; t < STEP; t++) \
-		lanes[t] = ((first + min(j + t * GROUP + gl_SubgroupInvocationID, end - 1u)) * kvHeads + kv) * headDim; \
+		lanes[t] = ((base + min(j + t * GROUP + gl_SubgroupInvocationID, end - 1u)) * kvHeads + kv) * headDim; \
 	SCORES(s, Q, q0, K, k0) \
 	[[unroll]] for (uint t = 0u; t < STEP; t++) { \
 		uint key = j + t * GROUP + gl_SubgroupInvocationID; \
@@ -43,4 +43,5 @@ void weigh() {
 	} \
 	weigh(); \
 	ACCUMULATE(o, s, V, v0) \
+	j += GROUP * STEP; \
 }

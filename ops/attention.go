@@ -1,0 +1,90 @@
+package ops
+
+import (
+	"math"
+
+	"vkdomino/internal/fail"
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
+
+// Heads is the geometry of attention: query head g uses key head g/(Query/KV),
+// and scores are scaled by 1/√Dim. Source: spec.md §5.1.
+type Heads struct {
+	Query int // query heads, nH
+	KV    int // key and value heads, nKV; divides Query
+	Dim   int // elements of a head, hd; even, at most 256
+}
+
+// Limits of the attention kernels.
+const (
+	maxHeadDim  = 256
+	maxTileRows = 16
+	tileVectors = 32 // vectors of four sums that a lane holds at most: 128 registers
+	tileLanes   = 16 // rows of the other side that a tile holds at least, where there are as many
+)
+
+// share is the number of query heads that use one key head.
+func (h Heads) share() int { return h.Query / h.KV }
+
+// params are the push constants that every attention kernel ends with. The
+// kernels count in powers of two, so the scale of the scores carries log2(e).
+func (h Heads) params(lists, blockSize, stride, window int) []uint32 {
+	return []uint32{uint32(lists), uint32(blockSize), uint32(h.Query), uint32(h.KV), uint32(h.Dim), uint32(stride), uint32(window),
+		f32bits(math.Log2E / math.Sqrt(float64(h.Dim)))}
+}
+
+// vectors reports whether all tensors can be read four elements of a head at a time.
+func (h Heads) vectors(list ...tensors.Tensor) bool {
+	for _, t := range list {
+		if !vectors(t, h.Dim) {
+			return false
+		}
+	}
+	return true
+}
+
+// attentionTile is how a kernel tiles its two sides: rows of one side, step rows
+// per lane of the other, and parts vectors of four elements of a head per lane.
+type attentionTile struct{ lanes, rows, step, parts int }
+
+// attentionTile chooses the tile for n rows of one side against m rows of the
+// other, with so many sums per row. It depends on the shape and the device alone.
+func (c *Context) attentionTile(n, m, dim, sums int) attentionTile {
+	if c.Dry() {
+		return attentionTile{1, 1, 1, 1}
+	}
+	lanes := c.Device.SubgroupSize
+	t := attentionTile{lanes: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
+	for t.rows > 2 && (t.rows*t.parts*sums > tileVectors || t.rows/2 >= n) {
+		t.rows /= 2
+	}
+	t.step = max(1, min(tileLanes/lanes, ceilDiv(m, lanes)))
+	return t
+}
+
+// spec are the specialisation constants of kernels that include attention.glsl.
+func (t attentionTile) spec(vector bool) []uint32 {
+	return []uint32{uint32(t.lanes), 1, uint32(t.rows), uint32(t.step), uint32(t.parts), flag(vector)}
+}
+
+// wantHeads checks a head geometry.
+func (c *Context) wantHeads(op string, h Heads) bool {
+	if h.KV < 1 || h.Query < 1 || h.Query%h.KV != 0 || h.Dim < 2 || h.Dim%2 != 0 || h.Dim > maxHeadDim {
+		c.failf("%s: heads: want key heads that divide the query heads and an even size of 2 to %d, got %+v", op, maxHeadDim, h)
+	}
+	return c.err == nil
+}
+
+// wantRows checks that tensors have one storage dtype and that each can be bound whole.
+func (c *Context) wantRows(op string, list ...tensors.Tensor) bool {
+	c.wantStorage(op, list[0])
+	c.wantDType(op, list[0].DType, list...)
+	for _, t := range list {
+		if c.err == nil && !c.Dry() && t.Region.Bytes+vk.Align > c.Device.MaxBindingBytes {
+			c.Fail(fail.New(fail.Usage, "lower the batch size or the sequence length", "ops: %s: %s: want at most %d bytes, what this device binds at once, got %d (%v %s)",
+				op, t.Name, c.Device.MaxBindingBytes-vk.Align, t.Bytes(), t.Shape, t.DType))
+		}
+	}
+	return c.err == nil
+}

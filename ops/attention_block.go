@@ -1,0 +1,159 @@
+package ops
+
+import (
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
+
+// BlockInputs is what the forward and the backward pass of BlockAttention read.
+// P is the storage dtype, F32 or BF16, the same in all of them.
+type BlockInputs struct {
+	Q      tensors.Tensor // [Count*BlockSize, nH*hd] P: queries of the draft rows
+	K, V   tensors.Tensor // [Count*BlockSize, nKV*hd] P: keys and values of the draft rows
+	CK, CV tensors.Tensor // [Slots*Stride, nKV*hd] P: those of the context; position j of a slot is row slot*Stride + j
+	// Blocks [Count, 2] I32 holds slot and anchor of each block, sorted by slot,
+	// then by anchor; 0 <= slot < Slots, anchor <= Stride. An anchor below 0 marks an invalid block.
+	Blocks tensors.Tensor
+	// Ranges [Slots, 2] I32 holds the first block of each slot and the one after
+	// its last. Only the backward pass reads it.
+	Ranges tensors.Tensor
+
+	Count, BlockSize int // blocks, and draft rows of each
+	Slots, Stride    int // sequences, and context rows of each
+	Window           int // sliding window W of Model-Optimizer's rule; 0 is full attention
+	Heads            Heads
+}
+
+// BlockGrads are the gradients of the inputs of the same names, of their shapes
+// and dtype; all are overwritten. Context rows that no block sees get zero.
+type BlockGrads struct{ Q, K, V, CK, CV tensors.Tensor }
+
+// BlockAttention lets every row of a draft block attend to the context strictly
+// before its anchor, as far as the window reaches, and in both directions to its
+// own block:
+//
+//	out = softmax(q·kᵀ/√hd) v        lse = ln Σ exp(q·kᵀ/√hd)
+//
+// The row at offset o of a block sees context keys j < anchor and, with a
+// window W > 0, j > anchor + o - W. out is [Count*BlockSize, nH*hd] in P; lse,
+// which the backward pass needs, is [Count*BlockSize, nH] F32. Rows of invalid
+// blocks have out = 0 and lse = 0 exactly. Source: spec.md §4.3 to §4.5, §5.1.
+func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
+	const op = "block attention"
+	c.wantDType(op, tensors.F32, lse)
+	if !c.wantBlocks(op, a) || !c.want(op, "out", out, a.Q.Shape...) || !c.want(op, "lse", lse, a.Q.Rows(), a.Heads.Query) ||
+		!c.wantRows(op, a.Q, a.K, a.V, a.CK, a.CV, out) || a.Q.Rows() == 0 {
+		return
+	}
+	a = a.withoutContext()
+	t := c.attentionTile(a.packed(), a.Stride, a.Heads.Dim, 1)
+	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out)),
+		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(a.Blocks), {out, vk.Write}, {lse, vk.Write}},
+		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
+}
+
+// BlockAttentionBackward writes the gradients of BlockAttention's inputs. With
+// P = exp(q·kᵀ/√hd - lse) and dS = P (dOut·vᵀ - rowsum(dOut·out)):
+//
+//	dq = dS k/√hd        dk = dSᵀ q/√hd        dv = Pᵀ dOut
+//
+// dk and dv are summed over the query heads that share a key head, and context
+// rows over all blocks that see them, in a fixed order. dOut and out are
+// [Count*BlockSize, nH*hd] in P; records is scratch, [Count*BlockSize, nH, 4]
+// I32, whose contents do not outlive the call. Invalid blocks contribute
+// nothing. Source: spec.md §9.6.
+func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records tensors.Tensor, a BlockInputs) {
+	const op = "block attention backward"
+	if !c.wantBlocks(op, a) || !c.wantGrads(op, g, dOut, out, lse, records, a) {
+		return
+	}
+	if a.Q.Rows() == 0 {
+		c.Zero(g.CK)
+		c.Zero(g.CV)
+		return
+	}
+	h := a.Heads
+	vector := h.vectors(a.Q, a.K, a.V, a.CK, a.CV, dOut, out, g.Q, g.K, g.V, g.CK, g.CV)
+	c.blockRecords(records, dOut, out, lse, a, vector)
+	c.blockKeys("context", g.CK, g.CV, a.CK, a.CV, dOut, records, a, vector)
+	c.blockKeys("own", g.K, g.V, a.K, a.V, dOut, records, a, vector)
+
+	a = a.withoutContext()
+	t := c.attentionTile(a.packed(), a.Stride, h.Dim, 1)
+	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector),
+		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(records), {g.Q, vk.Write}},
+		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
+}
+
+// blockRecords computes rowsum(dOut·out) and packs it with what else the kernels need of a query row.
+func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockInputs, vector bool) {
+	rows := a.Q.Rows() * a.Heads.Query
+	c.run(launch{kernel: "block_attention_backward_rows." + storage(a.Q), spec: c.flatSpec(flag(vector)),
+		uses:   []use{in(dOut), in(out), in(lse), in(a.Blocks), {records, vk.Write}},
+		params: []uint32{uint32(rows), uint32(a.BlockSize * a.Heads.Query), uint32(a.Heads.Dim)}, groups: fold(ceilDiv(rows, c.flatGroup()))})
+}
+
+// blockKeys computes the gradients dk and dv of the keys k and values v: the blocks' own or the context's.
+func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Tensor, a BlockInputs, vector bool) {
+	t := c.attentionTile(a.BlockSize, a.packed(), a.Heads.Dim, 2)
+	lists, length, work := a.Count, a.BlockSize, 8*float64(a.Q.Len())*float64(a.BlockSize)
+	uses := []use{in(a.Q), in(dOut), in(records), in(k), in(v), {dk, vk.Write}, {dv, vk.Write}}
+	if part == "context" {
+		t = c.attentionTile(a.Stride, a.packed(), a.Heads.Dim, 2)
+		lists, length, work = a.Slots, a.Stride, a.work(8)-work
+		uses = append(uses, in(a.Ranges))
+	}
+	if lists*length == 0 {
+		return
+	}
+	c.run(launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, spec: t.spec(vector), uses: uses,
+		params: a.params(lists), groups: fold(a.Heads.KV * lists * ceilDiv(length, t.rows)), work: work})
+}
+
+// packed is the number of query rows of a block that share a key head.
+func (a BlockInputs) packed() int { return a.BlockSize * a.Heads.share() }
+
+func (a BlockInputs) params(lists int) []uint32 {
+	return a.Heads.params(lists, a.BlockSize, a.Stride, a.Window)
+}
+
+// work estimates the floating-point operations of a pass with the given number per query, key and element.
+func (a BlockInputs) work(each int) float64 {
+	return float64(each) * float64(a.Q.Len()) * float64(a.Stride/2+a.BlockSize)
+}
+
+// withoutContext binds the draft rows in the place of a context without rows, which is never read.
+func (a BlockInputs) withoutContext() BlockInputs {
+	if a.Slots*a.Stride == 0 {
+		a.CK, a.CV = a.K, a.V
+	}
+	return a
+}
+
+// wantBlocks checks the geometry and the shapes of the inputs.
+func (c *Context) wantBlocks(op string, a BlockInputs) bool {
+	h, rows := a.Heads, a.Count*a.BlockSize
+	if a.BlockSize < 1 || a.Count < 0 || a.Slots < 0 || a.Stride < 0 || a.Window < 0 {
+		c.failf("%s: want block size > 0 and blocks, slots, stride, window >= 0, got %d and %d, %d, %d, %d", op, a.BlockSize, a.Count, a.Slots, a.Stride, a.Window)
+	}
+	c.wantDType(op, tensors.I32, a.Blocks)
+	return c.wantHeads(op, h) &&
+		c.want(op, "q", a.Q, rows, h.Query*h.Dim) && c.want(op, "k", a.K, rows, h.KV*h.Dim) && c.want(op, "v", a.V, rows, h.KV*h.Dim) &&
+		c.want(op, "ck", a.CK, a.Slots*a.Stride, h.KV*h.Dim) && c.want(op, "cv", a.CV, a.Slots*a.Stride, h.KV*h.Dim) &&
+		c.want(op, "blocks", a.Blocks, a.Count, 2)
+}
+
+// wantGrads checks what only the backward pass takes.
+func (c *Context) wantGrads(op string, g BlockGrads, dOut, out, lse, records tensors.Tensor, a BlockInputs) bool {
+	rows := a.Q.Rows()
+	for _, s := range []struct {
+		name    string
+		t, like tensors.Tensor
+	}{{"dOut", dOut, a.Q}, {"out", out, a.Q}, {"dq", g.Q, a.Q}, {"dk", g.K, a.K}, {"dv", g.V, a.V}, {"dck", g.CK, a.CK}, {"dcv", g.CV, a.CV}} {
+		c.want(op, s.name, s.t, s.like.Shape...)
+	}
+	c.wantDType(op, tensors.F32, lse)
+	c.wantDType(op, tensors.I32, a.Ranges, records)
+	return c.want(op, "lse", lse, rows, a.Heads.Query) && c.want(op, "records", records, rows, a.Heads.Query, 4) && c.want(op, "ranges", a.Ranges, a.Slots, 2) &&
+		c.wantRows(op, a.Q, a.K, a.V, a.CK, a.CV, dOut, out, g.Q, g.K, g.V, g.CK, g.CV)
+}

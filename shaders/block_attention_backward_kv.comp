@@ -1,0 +1,101 @@
+#version 450
+// variants: STORAGE=f32,bf16 PART=own,context
+// Gradient of block attention, part 3: dk = dSᵀ q/√hd and dv = Pᵀ dOut, summed in
+// a fixed order over the query heads that share a key head. A workgroup holds
+// ROWS keys of one key head: of one block (own), which all its rows see, or of
+// one slot's context, which its blocks with later anchors see. The blocks of a
+// slot are sorted by anchor, so these are a run of the list.
+#extension GL_GOOGLE_include_directive : require
+#include "storage.glsl"
+#include "attention_record.glsl"
+BUFFER(0, Q)
+BUFFER(1, DO)
+RECORD_BUFFER(2, RECORDS)
+BUFFER(3, K)
+BUFFER(4, V)
+BUFFER(5, DK)
+BUFFER(6, DV)
+#ifdef PART_CONTEXT
+I32_BUFFER(7, RANGES)
+#endif
+layout(push_constant) uniform Push {
+	uint q0, do0, records0, k0, v0, dk0, dv0;
+#ifdef PART_CONTEXT
+	uint ranges0;
+#endif
+	uint lists, blockSize, heads, kvHeads, headDim, stride, window; // lists of keys: blocks or slots
+	float scale;                                                  // log2(e)/√hd
+};
+#include "attention_gradient.glsl"
+
+vec4 dk[ROWS * PARTS], dv[ROWS * PARTS]; // dk·√hd
+
+int anchor_of(uint block) { return RECORDS[records0 / 4u + block * blockSize * heads].w; }
+
+#ifdef PART_CONTEXT
+// The first block from low on, before high, whose anchor is above position j.
+uint after(uint low, uint high, uint j) {
+	while (low < high) {
+		uint middle = (low + high) / 2u;
+		if (anchor_of(middle) > int(j)) high = middle;
+		else low = middle + 1u;
+	}
+	return low;
+}
+
+#define LENGTH stride
+bool sees(uint p, int anchor, uint j) { return int(j) < anchor && (window == 0u || j + window > uint(anchor) + p / share()); }
+#else
+#define LENGTH blockSize
+bool sees(uint p, int anchor, uint j) { return anchor >= 0; }
+#endif
+
+// Adds the gradient by packed query rows p to p + GROUP*STEP - 1 of a block.
+void accumulate(uint block, uint p, uint packed, uint kv, uint first) {
+	ivec4 record[STEP];
+	[[unroll]] for (uint t = 0u; t < STEP; t++) {
+		uint row = query_row(block * blockSize, min(p + t * GROUP + gl_SubgroupInvocationID, packed - 1u), kv);
+		record[t] = RECORDS[records0 / 4u + row];
+		lanes[t] = row * headDim;
+	}
+	SCORES(s, K, k0, Q, q0)
+	SCORES(g, V, v0, DO, do0)
+	[[unroll]] for (uint t = 0u; t < STEP; t++) {
+		uint row = p + t * GROUP + gl_SubgroupInvocationID;
+		vec2 stats = intBitsToFloat(record[t].xy);
+		[[unroll]] for (uint m = 0u; m < ROWS; m++)
+			differentiate(m, t, row < packed && sees(row, record[t].w, first + m), stats.x, stats.y);
+	}
+	ACCUMULATE(dv, s, DO, do0)
+	ACCUMULATE(dk, g, Q, q0)
+}
+
+void main() {
+	const uint packed = blockSize * share(), tiles = (LENGTH + ROWS - 1u) / ROWS;
+	const uint index = workgroup_index();
+	if (index >= tiles * lists * kvHeads) return;
+	const uint kv = index / (tiles * lists), each = alternate(index % (tiles * lists), tiles * lists);
+	const uint list = each / tiles, first = each % tiles * ROWS;
+
+	[[unroll]] for (uint r = 0u; r < SPREAD; r++) {
+		uint key = min(first + r * GROUP + gl_SubgroupInvocationID, LENGTH - 1u);
+		spread[r] = ((list * LENGTH + key) * kvHeads + kv) * headDim;
+	}
+	[[unroll]] for (uint i = 0u; i < ROWS * PARTS; i++) dk[i] = dv[i] = vec4(0);
+#ifdef PART_CONTEXT
+	uint end = uint(RANGES[ranges0 + 2u * list + 1u]);
+	uint block = after(uint(RANGES[ranges0 + 2u * list]), end, first);
+	if (window != 0u) end = after(block, end, first + ROWS - 2u + window);
+#else
+	uint block = list, end = anchor_of(list) < 0 ? list : list + 1u;
+#endif
+	uint p = 0u;
+	if (block < end) do { // the rows of one block, then those of the next
+		accumulate(block, p, packed, kv, first);
+		p += GROUP * STEP;
+		block += p < packed ? 0u : 1u;
+		p = p < packed ? p : 0u;
+	} while (block < end);
+	STORE_ROWS(DK, dk0, dk, scale * LN_2, LENGTH - first)
+	STORE_ROWS(DV, dv0, dv, 1.0, LENGTH - first)
+}

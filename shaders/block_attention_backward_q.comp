@@ -1,0 +1,68 @@
+#version 450
+// variants: STORAGE=f32,bf16
+// Gradient of block attention, part 2: dq = dS k/√hd over the context and the
+// own block. A workgroup holds ROWS packed query rows of one block and key head.
+#extension GL_GOOGLE_include_directive : require
+#include "storage.glsl"
+#include "attention_record.glsl"
+BUFFER(0, Q)
+BUFFER(1, K)
+BUFFER(2, V)
+BUFFER(3, CK)
+BUFFER(4, CV)
+BUFFER(5, DO)
+RECORD_BUFFER(6, RECORDS)
+BUFFER(7, DQ)
+layout(push_constant) uniform Push {
+	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, stride, window;
+	float scale; // log2(e)/√hd
+};
+#include "attention_gradient.glsl"
+
+vec4 o[ROWS * PARTS]; // dq·√hd
+
+#define IN_BLOCK(m, j) true
+#define IN_WINDOW(m, j) (window == 0u || j + window > anchor + (first + m) / share())
+
+// Adds the gradient by keys j to j + GROUP*STEP - 1 of a list that starts at row
+// base of K and V and ends before end.
+#define ATTEND(K, k0, V, v0, base, j, end, SEES) { \
+	[[unroll]] for (uint t = 0u; t < STEP; t++) lanes[t] = ((base + min(j + t * GROUP + lane, end - 1u)) * kvHeads + kv) * headDim; \
+	SCORES(s, Q, q0, K, k0) \
+	SCORES(g, DO, do0, V, v0) \
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
+		vec2 row = subgroupShuffle(stats[m / GROUP], m % GROUP); \
+		[[unroll]] for (uint t = 0u; t < STEP; t++) { \
+			uint key = j + t * GROUP + lane; \
+			differentiate(m, t, key < end && SEES(m, key), row.x, row.y); \
+		} \
+	} \
+	ACCUMULATE(o, g, K, k0) \
+	j += GROUP * STEP; \
+}
+
+void main() {
+	const uint lane = gl_SubgroupInvocationID;
+	const uint packed = blockSize * share(), tiles = (packed + ROWS - 1u) / ROWS;
+	const uint index = workgroup_index();
+	if (index >= tiles * blocks * kvHeads) return;
+	const uint kv = index / (tiles * blocks), block = alternate(index / tiles % blocks, blocks), first = index % tiles * ROWS;
+
+	vec2 stats[SPREAD];
+	ivec4 record;
+	[[unroll]] for (uint r = 0u; r < SPREAD; r++) {
+		uint row = query_row(block * blockSize, min(first + r * GROUP + lane, packed - 1u), kv);
+		record = RECORDS[records0 / 4u + row];
+		stats[r] = intBitsToFloat(record.xy);
+		spread[r] = row * headDim;
+	}
+	const bool valid = record.w >= 0;
+	const uint slot = uint(record.z), anchor = uint(max(record.w, 0));
+	[[unroll]] for (uint i = 0u; i < ROWS * PARTS; i++) o[i] = vec4(0);
+	uint low = anchor + first / share() + 1u;
+	uint j = window == 0u || low < window ? 0u : low - window;
+	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, slot * stride, j, anchor, IN_WINDOW) while (j < anchor);
+	j = 0u;
+	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK) while (j < blockSize);
+	STORE_ROWS(DQ, dq0, o, scale * LN_2, packed - first)
+}

@@ -1,0 +1,43 @@
+#version 450
+// variants: STORAGE=f32,bf16
+// Causal attention of the frozen target over a cache of keys and values: query
+// row i of a segment sees keys 0 to position + i of the segment's slot.
+//
+//	out = softmax(q·kᵀ/√hd) v
+//
+// A workgroup holds ROWS packed query rows of one segment and key head.
+#extension GL_GOOGLE_include_directive : require
+#include "storage.glsl"
+BUFFER(0, Q)
+BUFFER(1, K)
+BUFFER(2, V)
+I32_BUFFER(3, SEGMENTS) // first query row, rows, slot, position of the first row
+BUFFER(4, O)
+layout(push_constant) uniform Push {
+	uint q0, k0, v0, segments0, o0, segments, mostRows, heads, kvHeads, headDim, stride, unused;
+	float scale; // log2(e)/√hd
+};
+#include "attention_softmax.glsl"
+
+#define IN_PAST(m, j) (j <= position + (first + m) / share())
+
+void main() {
+	const uint lane = gl_SubgroupInvocationID;
+	const uint tiles = (mostRows * share() + ROWS - 1u) / ROWS;
+	const uint index = workgroup_index();
+	if (index >= tiles * segments * kvHeads) return;
+	const uint kv = index / (tiles * segments), segment = alternate(index / tiles % segments, segments), first = index % tiles * ROWS;
+	const uint at = segments0 + 4u * segment;
+	const uint row = uint(SEGMENTS[at]), packed = uint(SEGMENTS[at + 1u]) * share();
+	const uint slot = uint(SEGMENTS[at + 2u]), position = uint(SEGMENTS[at + 3u]);
+	if (first >= packed) return;
+
+	[[unroll]] for (uint r = 0u; r < SPREAD; r++)
+		spread[r] = query_row(row, min(first + r * GROUP + lane, packed - 1u), kv) * headDim;
+	begin();
+	const uint end = position + (min(first + ROWS, packed) - 1u) / share() + 1u;
+	uint j = 0u;
+	do ATTEND(K, k0, V, v0, slot * stride, j, end, IN_PAST) while (j < end);
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) sum[m] = 1.0 / subgroupAdd(sum[m]);
+	STORE_ROWS(O, o0, o, sum[m], packed - first)
+}
