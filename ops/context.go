@@ -20,6 +20,9 @@ const blockBytes = 32 << 20
 // goroutine. A dry Context has no device: it only counts what is allocated.
 type Context struct {
 	Device *vk.Device
+	// RowStable makes a GEMM give a row the same bits whatever the other rows are: decoding
+	// turns it on, so that verifying a draft equals decoding token by token.
+	RowStable bool
 
 	recorder  *vk.Recorder
 	kernels   map[string]*vk.Pipeline
@@ -233,10 +236,13 @@ func asBytes[T float32 | int32 | uint32 | uint16](s []T) []byte {
 
 // Zero records filling t with zero bytes.
 func (c *Context) Zero(t tensors.Tensor) {
-	if c.err == nil && !c.Dry() && t.Bytes() > 0 {
-		r := t.Region
-		r.Bytes = (r.Bytes + 3) / 4 * 4
-		c.recorder.Fill(r, 0)
+	switch {
+	case c.err != nil || c.Dry() || t.Bytes() == 0:
+	case t.Region.Offset%4 == 0 && t.Bytes()%4 == 0:
+		c.recorder.Fill(t.Region, 0)
+	default: // a fill is of whole words, and would reach beyond an odd number of bf16 elements
+		c.run(launch{kernel: "zero." + storage(t), spec: c.flatSpec(), uses: []use{out(t)}, params: []uint32{uint32(t.Len())},
+			groups: fold(ceilDiv(t.Len(), c.flatGroup()))})
 	}
 }
 

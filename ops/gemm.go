@@ -172,8 +172,12 @@ func (c *Context) gemmTile(g gemm) (tm, tn int, tier string, spec []uint32) {
 	return tm, lanes * t0Columns, "gemm_t0", []uint32{uint32(lanes), uint32(tm)}
 }
 
-// splits is the number of ranges of K: as many as keep the device busy, a function of shape and tier alone.
-func (c *Context) splits(g gemm, tiles int) int {
+// splits is the number of ranges of K: as many as keep the device busy, a function of shape and tier alone,
+// and not of the number of rows where bits must not depend on it.
+func (c *Context) splits(g gemm, tiles, columnTiles int) int {
+	if c.RowStable {
+		tiles, g.m = columnTiles, 1
+	}
 	busy := 4
 	if c.Device.Tier() == vk.T1 {
 		busy = 128
@@ -185,7 +189,13 @@ func (c *Context) splits(g gemm, tiles int) int {
 func (c *Context) gemmRun(g gemm) {
 	tm, tn, kernel, spec := c.gemmTile(g)
 	gx, gy := ceilDiv(g.n, tn), ceilDiv(g.m, tm)
-	z := c.splits(g, gx*gy)
+	z := c.splits(g, gx*gy, gx)
+	if most := workspaceBytes / 4 / (z * g.n); c.RowStable && z > 1 && g.m > most {
+		for lo := 0; lo < g.m; lo += most {
+			c.gemmRun(g.rows(lo, min(g.m, lo+most)))
+		}
+		return
+	}
 	depth := ceilDiv(ceilDiv(g.k, z), 64) * 64
 	z = ceilDiv(g.k, depth)
 	C, D := g.C, g.D
