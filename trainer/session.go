@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,22 +66,66 @@ func ResolveTarget(r *recipe.Recipe) (*Session, error) {
 	return s, s.DraftConfig().Validate()
 }
 
-// Prepare makes a run ready.
+// Prepare makes a run ready. What is quick to check comes first: the recipe against the
+// target, the names, shapes and dtypes of the weights, the chat template; then the data.
 func Prepare(r *recipe.Recipe) (*Session, error) {
 	s, err := ResolveTarget(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.loadData(); err != nil {
-		return nil, err
-	}
-	if err := s.schedules(); err != nil {
-		return nil, err
-	}
 	if s.Weights, err = tensors.OpenModel(s.Recipe.ModelPath); err != nil {
 		return nil, err
 	}
+	if err := errorsFirst(s.checkWeights, s.loadTemplate, s.loadData, s.schedules); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// checkWeights compares the checkpoint's weights with what the run will read of them.
+func (s *Session) checkWeights() error {
+	cfg := s.EngineConfig(0)
+	want, err := s.Target.TensorShapes(cfg.lastLayer())
+	if err != nil {
+		return err
+	}
+	if err := s.addInitialWeights(want); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		dtype, shape, ok := s.Weights.Info(name)
+		switch {
+		case !ok:
+			return fail.New(fail.Other, "the checkpoint is incomplete or of another architecture; download it again",
+				"trainer: target %s: tensor %s is missing", s.Recipe.ModelPath, name)
+		case !slices.Equal(shape, want[name]):
+			return fail.New(fail.Other, "the weights do not belong to this config.json",
+				"trainer: target %s: %s: want %v, got %v", s.Recipe.ModelPath, name, want[name], shape)
+		case !slices.Contains([]tensors.DType{tensors.F32, tensors.BF16, tensors.F16}, dtype):
+			return fail.New(fail.Other, "give the target's unquantized bf16, f16 or f32 weights",
+				"trainer: target %s: %s: want BF16, F16 or F32, got %s", s.Recipe.ModelPath, name, dtype)
+		}
+	}
+	return nil
+}
+
+// addInitialWeights adds the target's tensors that the draft starts from.
+func (s *Session) addInitialWeights(want map[string][]int) error {
+	if len(s.Recipe.InitFromTargetLayers) == 0 {
+		return nil
+	}
+	cfg := s.DraftConfig()
+	from, err := domino.TargetInit(cfg, s.Target, s.Recipe.InitFromTargetLayers)
+	if err != nil {
+		return err
+	}
+	for _, p := range domino.Params(cfg) {
+		if name, ok := from[p.Name]; ok {
+			want[name] = p.Shape
+		}
+	}
+	return nil
 }
 
 // Close closes the target's files.
@@ -92,9 +137,6 @@ func (s *Session) Close() {
 
 func (s *Session) loadData() error {
 	r := s.Recipe
-	if err := s.loadTemplate(); err != nil {
-		return err
-	}
 	if s.Tokenizer.VocabSize() > s.Target.VocabSize {
 		return fail.New(fail.Other, "tokenizer.json and config.json must be of one checkpoint", "trainer: tokenizer has %d entries, the target's vocabulary %d",
 			s.Tokenizer.VocabSize(), s.Target.VocabSize)

@@ -2,20 +2,16 @@ package trainer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"vkdomino/internal/fail"
 	"vkdomino/ops"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
-	"vkdomino/vk"
 )
 
 // ErrNonFinite is in the chain of the error that ends a run whose gradients stay non-finite.
@@ -33,9 +29,11 @@ const (
 
 // Options say how a run is started.
 type Options struct {
-	Fresh  bool     // set an old run in the output folder aside and begin anew
-	Out    *os.File // progress and messages
-	Device *vk.Device
+	Fresh bool     // set an old run in the output folder aside and begin anew
+	Out   *os.File // progress and messages
+	// Context is the device that the run has to itself; what the run allocates there is
+	// released at its end, compiled kernels stay.
+	Context *ops.Context
 }
 
 // run is a training run on its way.
@@ -46,29 +44,40 @@ type run struct {
 	log      *metrics.Log
 	progress *metrics.Progress
 	state    checkpoint.State // as of the last completed step
+	saved    int              // step of the newest checkpoint; -1 where there is none
 	loop     loopState
 	tail     []json.RawMessage
 	started  time.Time
 	wall     float64 // seconds of earlier processes
-	accuracy []float64
+	empties  bool    // a batch without any anchor has been reported
 }
 
 // loopState is what the loop itself keeps in a checkpoint.
 type loopState struct {
-	SkippedInRow int   `json:"skipped_in_row"`
-	SkippedAt    []int `json:"skipped_at"` // steps of the last window
+	SkippedInRow int       `json:"skipped_in_row"`
+	SkippedAt    []int     `json:"skipped_at"` // steps of the last window
+	Accuracy     []float64 `json:"accuracy"`   // since the last estimate of the acceptance length
 }
 
 // Train runs a session to its end, from what it finds in the output folder, and exports the
 // draft to output_dir/export. When ctx ends it writes a checkpoint and returns an error with
 // the code fail.Interrupted.
+//
+// What can be known to be wrong is found before the first step, in this order: the output
+// folder is in use, cannot be written or has no room; the plan does not fit the device's
+// memory; the checkpoint is damaged, of another recipe or of another draft.
 func Train(ctx context.Context, s *Session, opt Options) error {
-	release, err := checkpoint.Lock(s.Recipe.OutputDir)
+	r := &run{Session: s, opt: opt, started: time.Now(), saved: -1}
+	release, err := r.takeOutput()
 	if err != nil {
 		return err
 	}
 	defer release()
-	r := &run{Session: s, opt: opt, started: time.Now()}
+	if opt.Fresh {
+		if err := r.setAside(); err != nil {
+			return err
+		}
+	}
 	loaded, err := r.find()
 	if err != nil {
 		return err
@@ -79,129 +88,24 @@ func Train(ctx context.Context, s *Session, opt Options) error {
 			return r.finished(loaded)
 		}
 	}
+	defer opt.Context.Release()
 	if err := r.build(loaded); err != nil {
 		return err
 	}
-	defer r.engine.Context.Release()
-	if r.log, err = metrics.OpenLog(s.Recipe.OutputDir, r.state.Step); err != nil {
+	if err := r.loopLogged(ctx); err != nil {
 		return err
 	}
-	defer r.log.Close()
-	r.progress = metrics.NewProgress(opt.Out, s.Total, r.state.Step, s.Recipe.LoggingSteps, s.Recipe.Progress)
-	defer r.progress.Close()
-	if err := r.steps(ctx); err != nil {
-		return err
-	}
-	r.progress.Close()
-	return r.export()
-}
-
-func (r *run) printf(format string, args ...any) { fmt.Fprintf(r.opt.Out, format+"\n", args...) }
-
-// find looks for a checkpoint to go on from: nil for a new run.
-func (r *run) find() (*checkpoint.Loaded, error) {
-	out := r.Recipe.OutputDir
-	if r.opt.Fresh {
-		aside, err := checkpoint.SetAside(out)
-		if err != nil {
-			return nil, err
-		}
-		if aside != "" {
-			r.printf("set the old run aside: %s", aside)
-		}
-	}
-	if err := checkpoint.Clean(out); err != nil {
-		return nil, err
-	}
-	if err := r.freshState(); err != nil {
-		return nil, err
-	}
-	loaded, skipped, err := checkpoint.Resume(out)
-	for _, c := range skipped {
-		r.printf("warning: %s is passed over: %v", c.Path, c.Err)
-	}
-	if err != nil || loaded == nil {
-		return nil, err
-	}
-	refuse, warn := checkpoint.Compare(loaded.State, r.state)
-	if err := checkpoint.Refusal(loaded.Path(), refuse); err != nil {
-		loaded.Close()
-		return nil, err
-	}
-	for _, d := range warn {
-		r.printf("warning: changed since the checkpoint: %s", d)
-	}
-	return loaded, r.adopt(loaded)
-}
-
-// freshState fills in what a checkpoint says of the run beside where it stands.
-func (r *run) freshState() error {
-	target, err := r.Fingerprint()
-	if err != nil {
-		return err
-	}
-	full, err := json.Marshal(r.Recipe)
-	if err != nil {
-		return err
-	}
-	draft, err := json.Marshal(r.DraftConfig())
-	if err != nil {
-		return err
-	}
-	paths := map[string]string{}
-	if path := r.Recipe.ChatTemplate; path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("trainer: chat template: %w", err)
-		}
-		sum := sha256.Sum256(text)
-		paths["data.chat_template"] = hex.EncodeToString(sum[:])
-	}
-	r.state = checkpoint.State{TotalSteps: r.Total, Seed: r.Recipe.Seed, RNGScheme: rngScheme, RopeTheta: r.Recipe.Theta,
-		Recipe: r.Recipe.Flat(), RecipeJSON: full, DraftJSON: draft, Program: Version(), Target: target,
-		Tokenizer: r.Tokenizer.SHA256(), Data: r.Data.SHA256, PathSHA256: paths}
-	return nil
-}
-
-// adopt takes over where the checkpoint stands.
-func (r *run) adopt(loaded *checkpoint.Loaded) error {
-	old := loaded.State
-	if old.TotalSteps != r.Total {
-		r.printf("warning: the run now has %d steps instead of %d: learning rate and λ follow the new number", r.Total, old.TotalSteps)
-	}
-	s := &r.state
-	s.Step, s.UpdatesApplied, s.SkippedUpdates, s.Best = old.Step, old.UpdatesApplied, old.SkippedUpdates, old.Best
-	r.wall, r.tail = old.Wall, old.LogTail
-	if len(old.Trainer) > 0 {
-		if err := json.Unmarshal(old.Trainer, &r.loop); err != nil {
-			return fmt.Errorf("trainer: %s: state.json: trainer: %w", loaded.Path(), err)
-		}
-	}
-	return nil
-}
-
-// finished says that there is nothing to do, and exports if that is missing.
-func (r *run) finished(loaded *checkpoint.Loaded) error {
-	r.printf("the run in %s is finished: %d steps; --fresh begins anew", r.Recipe.OutputDir, r.state.Step)
-	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
-	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
-		return nil
-	}
-	return ExportCheckpoint(loaded, dir, exportDType)
+	return r.finish()
 }
 
 // build allocates the engine, uploads the target, and sets the draft: from the checkpoint, or initial values.
 func (r *run) build(loaded *checkpoint.Loaded) error {
-	cfg := r.EngineConfig(r.opt.Device.MaxBindingBytes)
-	plan, err := PlanMemory(cfg)
+	err := r.checkMemory()
 	if err != nil {
 		return err
 	}
-	if err := plan.Check(r.opt.Device.Info); err != nil {
-		return err
-	}
-	r.engine, err = NewEngine(ops.New(r.opt.Device), cfg)
-	if err != nil {
+	c := r.opt.Context
+	if r.engine, err = NewEngine(c, r.EngineConfig(c.Device.MaxBindingBytes)); err != nil {
 		return err
 	}
 	if err := r.engine.Load(r.Weights); err != nil {
@@ -215,25 +119,18 @@ func (r *run) build(loaded *checkpoint.Loaded) error {
 	return r.InitDraft(r.engine)
 }
 
-// restore uploads a checkpoint's masters and moments.
-func restore(e *Engine, loaded *checkpoint.Loaded) error {
-	for _, p := range e.Draft.Params.List {
-		values, err := loaded.Tensor(p.Name)
-		if err != nil {
-			return err
-		}
-		if err := e.SetDraft(p.Name, values); err != nil {
-			return err
-		}
-		m, v, err := loaded.Moments(p.Name)
-		if err != nil {
-			return err
-		}
-		e.Context.UploadF32(p.M, m)
-		e.Context.UploadF32(p.V, v)
+// loopLogged runs the loop with its metrics and progress open.
+func (r *run) loopLogged(ctx context.Context) (err error) {
+	if r.log, err = metrics.OpenLog(r.Recipe.OutputDir, r.state.Step); err != nil {
+		return err
 	}
-	return e.Context.Err()
+	r.progress = metrics.NewProgress(r.opt.Out, r.Total, r.state.Step, r.Recipe.LoggingSteps, r.Recipe.Progress)
+	err = r.steps(ctx)
+	r.progress.Close()
+	return errors.Join(err, r.log.Close())
 }
+
+func (r *run) printf(format string, args ...any) { fmt.Fprintf(r.opt.Out, format+"\n", args...) }
 
 // steps is the loop.
 func (r *run) steps(ctx context.Context) error {
@@ -278,6 +175,7 @@ func (r *run) step() error {
 		return err
 	}
 	r.keepTail(row)
+	r.noteEmpty(g, out)
 	samples := 0
 	for _, b := range batches {
 		samples += b.B
@@ -313,6 +211,15 @@ func (r *run) judge(g int, out *StepResult) error {
 	return nil
 }
 
+// noteEmpty reports the first batch without any anchor; the metrics count them all.
+func (r *run) noteEmpty(g int, out *StepResult) {
+	if out.Metrics.EmptyBatches == 0 || r.empties {
+		return
+	}
+	r.empties = true
+	r.progress.Note(fmt.Sprintf("warning: step %d: a batch without any anchor has no loss and no gradient; see %s in the metrics", g, metrics.EmptyBatches))
+}
+
 // row is the step's line of metrics.jsonl. Source: spec.md §7.4.
 func (r *run) row(g int, out *StepResult, lr, seconds float64) metrics.Row {
 	var row metrics.Row
@@ -328,16 +235,24 @@ func (r *run) row(g int, out *StepResult, lr, seconds float64) metrics.Row {
 	row.SetInt(metrics.EmptyBatches, int64(min(1, out.Metrics.EmptyBatches)))
 	row.SetInt(metrics.SkippedUpdates, int64(r.state.SkippedUpdates))
 	row.SetFloat(metrics.Seconds, seconds)
-	r.accuracy = append(r.accuracy, out.Metrics.Accuracy)
-	if r.Recipe.EstimateAR && (g+1)%r.Recipe.LoggingSteps == 0 {
-		sum := 0.0
-		for _, a := range r.accuracy {
-			sum += a
-		}
-		row.SetFloat(metrics.EstimatedAR, 1+sum/float64(len(r.accuracy)))
-		r.accuracy = r.accuracy[:0]
+	if r.Recipe.EstimateAR {
+		r.estimateAR(&row, g, out.Metrics.Accuracy)
 	}
 	return row
+}
+
+// estimateAR adds 1 + the mean accuracy since the last estimate to the rows that are shown. Source: spec.md §15.4.
+func (r *run) estimateAR(row *metrics.Row, g int, accuracy float64) {
+	r.loop.Accuracy = append(r.loop.Accuracy, accuracy)
+	if (g+1)%r.Recipe.LoggingSteps != 0 {
+		return
+	}
+	sum := 0.0
+	for _, a := range r.loop.Accuracy {
+		sum += a
+	}
+	row.SetFloat(metrics.EstimatedAR, 1+sum/float64(len(r.loop.Accuracy)))
+	r.loop.Accuracy = r.loop.Accuracy[:0]
 }
 
 func (r *run) keepTail(row metrics.Row) {
@@ -347,52 +262,4 @@ func (r *run) keepTail(row metrics.Row) {
 	}
 	r.tail = append(r.tail, line)
 	r.tail = r.tail[max(0, len(r.tail)-logTailRows):]
-}
-
-// save writes a checkpoint of the completed steps, and then removes old ones.
-func (r *run) save() error {
-	if err := r.log.Sync(); err != nil {
-		return err
-	}
-	st := r.state
-	st.Epoch = st.Step / r.Length.StepsPerEpoch()
-	st.SamplesConsumed = int64(st.Step) * int64(r.Recipe.BatchSize*r.Recipe.Accumulation)
-	st.Wall = r.wall + time.Since(r.started).Seconds()
-	st.LogTail = r.tail
-	loop, err := json.Marshal(r.loop)
-	if err != nil {
-		return err
-	}
-	st.Trainer = loop
-	if err := checkpoint.Save(r.Recipe.OutputDir, st, checkpointParams(r.engine)); err != nil {
-		return err
-	}
-	best := -1
-	if st.Best != nil {
-		best = st.Best.Step
-	}
-	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, best)
-}
-
-// interrupted writes a checkpoint and ends the run.
-func (r *run) interrupted() error {
-	if err := r.save(); err != nil {
-		return err
-	}
-	r.progress.Close()
-	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted after step %d; checkpoint written", r.state.Step)
-}
-
-func (r *run) export() error {
-	loaded, err := checkpoint.Load(checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
-	if err != nil {
-		return err
-	}
-	defer loaded.Close()
-	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
-	if err := ExportCheckpoint(loaded, dir, exportDType); err != nil {
-		return err
-	}
-	r.printf("exported the draft: %s", dir)
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vkdomino/configs"
+	"vkdomino/internal/fail"
 	"vkdomino/testdata/demo"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
@@ -78,17 +79,25 @@ func unpack(dir string, files fs.FS) error {
 		}
 		to := filepath.Join(dir, path)
 		if d.IsDir() {
-			return os.MkdirAll(to, 0o755)
+			return diskError(os.MkdirAll(to, 0o755))
 		}
 		b, err := fs.ReadFile(files, path)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(to, b, 0o644)
+		return diskError(os.WriteFile(to, b, 0o644))
 	})
 }
 
-// demoSummary draws the curves and says what was made and what to do next.
+// diskError gives an error of writing the demo's files its exit code.
+func diskError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fail.New(fail.Disk, "free some space, or run the demo in a folder that can be written", "demo: %w", err)
+}
+
+// demoSummary says what was made and what to do next.
 func demoSummary() error {
 	rows, err := metrics.ReadRows(filepath.Join(demoDir, "metrics.jsonl"))
 	if err != nil {

@@ -60,13 +60,12 @@ func runSelftest(dirs []string, precision tensors.DType, index int) (err error) 
 	}
 	defer closeDevice(device, &err)
 	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
-	failed := 0
+	failed, context := 0, ops.New(device) // one for all cases: compiled kernels stay
 	for _, dir := range dirs {
 		c, err := selftest.Open(dir)
 		if err != nil {
 			return err
 		}
-		context := ops.New(device)
 		report, err := c.Run(context, precision)
 		context.Release()
 		c.Close()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vkdomino/ops"
 	"vkdomino/trainer"
 	"vkdomino/trainer/recipe"
 	"vkdomino/vk"
@@ -57,7 +58,7 @@ func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags
 		device.Profile()
 		defer func() { printProfile(device) }()
 	}
-	return trainer.Train(ctx, session, trainer.Options{Fresh: flags.fresh, Out: os.Stdout, Device: device})
+	return trainer.Train(ctx, session, trainer.Options{Fresh: flags.fresh, Out: os.Stdout, Context: ops.New(device)})
 }
 
 func printProfile(d *vk.Device) {

@@ -1,0 +1,230 @@
+package trainer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"vkdomino/domino"
+	"vkdomino/internal/atomicfile"
+	"vkdomino/internal/fail"
+	"vkdomino/trainer/checkpoint"
+)
+
+// checkpointBytes is the room that a checkpoint takes for each trained element: a master and two moments, float32.
+const checkpointBytes = 3 * 4
+
+// takeOutput locks the output folder and makes sure that it can be written and has room for a
+// checkpoint, so that a run does not find out at its first one.
+func (r *run) takeOutput() (release func(), err error) {
+	dir := r.Recipe.OutputDir
+	if release, err = checkpoint.Lock(dir); err != nil {
+		return nil, err
+	}
+	if err = errorsFirst(func() error { return checkWritable(dir) }, func() error { return r.checkSpace(dir) }); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// errorsFirst calls checks in order and returns the first error.
+func errorsFirst(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkWritable creates and removes a file in the output folder.
+func checkWritable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable.*")
+	if err == nil {
+		err = errorsFirst(f.Close, func() error { return os.Remove(f.Name()) })
+	}
+	if err != nil {
+		return fail.New(fail.Disk, "choose a training.output_dir that can be written", "trainer: output folder: %w", err)
+	}
+	return nil
+}
+
+// checkSpace compares the size of a checkpoint, which is known beforehand, with the room on the disk.
+func (r *run) checkSpace(dir string) error {
+	var need uint64
+	for _, p := range domino.Params(r.DraftConfig()) {
+		need += checkpointBytes * uint64(p.Size())
+	}
+	free, err := atomicfile.FreeBytes(dir)
+	if err != nil {
+		return fmt.Errorf("trainer: output folder: %w", err)
+	}
+	if free < need {
+		return fail.New(fail.Disk, "free some space, or choose a training.output_dir on another disk",
+			"trainer: output folder %s: a checkpoint takes %s, the disk has %s left", dir, formatBytes(int64(need)), formatBytes(int64(free)))
+	}
+	return nil
+}
+
+// setAside moves an old run out of the way, once it is sure that the new one fits.
+func (r *run) setAside() error {
+	if err := r.checkMemory(); err != nil {
+		return err
+	}
+	aside, err := checkpoint.SetAside(r.Recipe.OutputDir)
+	if aside != "" {
+		r.printf("set the old run aside: %s", aside)
+	}
+	return err
+}
+
+// checkMemory refuses a run that the device cannot hold.
+func (r *run) checkMemory() error {
+	device := r.opt.Context.Device
+	plan, err := PlanMemory(r.EngineConfig(device.MaxBindingBytes))
+	if err != nil {
+		return err
+	}
+	return plan.Check(device.Info)
+}
+
+// find looks for a checkpoint to go on from: nil for a new run.
+func (r *run) find() (*checkpoint.Loaded, error) {
+	out := r.Recipe.OutputDir
+	if err := checkpoint.Clean(out); err != nil {
+		return nil, err
+	}
+	if err := r.freshState(); err != nil {
+		return nil, err
+	}
+	loaded, skipped, err := checkpoint.Resume(out)
+	for _, c := range skipped {
+		r.printf("warning: %s is passed over: %v", c.Path, c.Err)
+	}
+	if err != nil || loaded == nil {
+		return nil, err
+	}
+	if err := r.adopt(loaded); err != nil {
+		loaded.Close()
+		return nil, err
+	}
+	return loaded, nil
+}
+
+// freshState fills in what a checkpoint says of the run beside where it stands.
+func (r *run) freshState() error {
+	target, err := r.Fingerprint()
+	if err != nil {
+		return err
+	}
+	full, err := json.Marshal(r.Recipe)
+	if err != nil {
+		return err
+	}
+	draft, err := json.Marshal(r.DraftConfig())
+	if err != nil {
+		return err
+	}
+	paths := map[string]string{}
+	if path := r.Recipe.ChatTemplate; path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("trainer: chat template: %w", err)
+		}
+		sum := sha256.Sum256(text)
+		paths["data.chat_template"] = hex.EncodeToString(sum[:])
+	}
+	r.state = checkpoint.State{TotalSteps: r.Total, Seed: r.Recipe.Seed, RNGScheme: rngScheme, RopeTheta: r.Recipe.Theta,
+		Recipe: r.Recipe.Flat(), RecipeJSON: full, DraftJSON: draft, Program: Version(), Target: target,
+		Tokenizer: r.Tokenizer.SHA256(), Data: r.Data.SHA256, PathSHA256: paths}
+	return nil
+}
+
+// adopt takes over where the checkpoint stands, if the recipe allows it. Source: spec.md §12.
+func (r *run) adopt(loaded *checkpoint.Loaded) error {
+	old := loaded.State
+	refuse, warn := checkpoint.Compare(old, r.state)
+	if err := checkpoint.Refusal(loaded.Path(), refuse); err != nil {
+		return err
+	}
+	for _, d := range warn {
+		r.printf("warning: changed since the checkpoint: %s", d)
+	}
+	if old.TotalSteps != r.Total {
+		r.printf("warning: the run now has %d steps instead of %d: learning rate and λ follow the new number", r.Total, old.TotalSteps)
+	}
+	if err := r.checkTensors(loaded); err != nil {
+		return err
+	}
+	s := &r.state
+	s.Step, s.UpdatesApplied, s.SkippedUpdates, s.Best = old.Step, old.UpdatesApplied, old.SkippedUpdates, old.Best
+	r.wall, r.tail, r.saved = old.Wall, old.LogTail, old.Step
+	if len(old.Trainer) > 0 {
+		if err := json.Unmarshal(old.Trainer, &r.loop); err != nil {
+			return corruptCheckpoint(loaded, "state.json: trainer: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkTensors compares a checkpoint's tensors with the draft's, before anything is uploaded.
+func (r *run) checkTensors(loaded *checkpoint.Loaded) error {
+	specs := domino.Params(r.DraftConfig())
+	for _, p := range specs {
+		shape, ok := loaded.Shape(p.Name)
+		if !ok {
+			return corruptCheckpoint(loaded, "tensor %s is missing", p.Name)
+		}
+		if !slices.Equal(shape, p.Shape) {
+			return corruptCheckpoint(loaded, "%s: want %v, got %v", p.Name, p.Shape, shape)
+		}
+	}
+	if names := loaded.Names(); len(names) != len(specs) {
+		return corruptCheckpoint(loaded, "want the draft's %d tensors, got %d", len(specs), len(names))
+	}
+	return nil
+}
+
+func corruptCheckpoint(loaded *checkpoint.Loaded, format string, args ...any) error {
+	return fail.New(fail.Other, "remove this checkpoint to go on from an older one, or begin anew with --fresh",
+		"trainer: %s: %w: %w", loaded.Path(), checkpoint.ErrCorrupt, fmt.Errorf(format, args...))
+}
+
+// finished says that there is nothing to do, and exports where the export is missing or of an earlier checkpoint.
+func (r *run) finished(loaded *checkpoint.Loaded) error {
+	r.printf("the run in %s is finished: %d steps; --fresh begins anew", r.Recipe.OutputDir, r.state.Step)
+	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
+	exported, err := os.Stat(filepath.Join(dir, "config.json"))
+	if err == nil {
+		saved, err := os.Stat(filepath.Join(loaded.Path(), checkpoint.ManifestFile))
+		if err == nil && !exported.ModTime().Before(saved.ModTime()) {
+			return nil
+		}
+	}
+	return r.exportLoaded(loaded)
+}
+
+// restore uploads a checkpoint's masters and moments.
+func restore(e *Engine, loaded *checkpoint.Loaded) error {
+	for _, p := range e.Draft.Params.List {
+		values, err := loaded.Tensor(p.Name)
+		if err != nil {
+			return err
+		}
+		if err := e.SetDraft(p.Name, values); err != nil {
+			return err
+		}
+		m, v, err := loaded.Moments(p.Name)
+		if err != nil {
+			return err
+		}
+		e.Context.UploadF32(p.M, m)
+		e.Context.UploadF32(p.V, v)
+	}
+	return e.Context.Err()
+}

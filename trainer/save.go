@@ -1,0 +1,87 @@
+package trainer
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"time"
+
+	"vkdomino/internal/fail"
+	"vkdomino/trainer/checkpoint"
+	"vkdomino/trainer/metrics"
+)
+
+// The files that a run writes into its output folder beside checkpoints.
+const (
+	metricsFile = "metrics.jsonl"
+	curvesFile  = "curves.png"
+)
+
+// save writes a checkpoint of the completed steps, and then removes old ones.
+func (r *run) save() error {
+	if err := r.log.Sync(); err != nil {
+		return err
+	}
+	st := r.state
+	epoch, batch, _ := r.Length.Locate(st.Step)
+	st.Epoch = epoch
+	st.SamplesConsumed = int64(epoch*r.Length.BatchesPerEpoch()+batch) * int64(r.Recipe.BatchSize)
+	st.Wall = r.wall + time.Since(r.started).Seconds()
+	st.LogTail = r.tail
+	loop, err := json.Marshal(r.loop)
+	if err != nil {
+		return err
+	}
+	st.Trainer = loop
+	if err := checkpoint.Save(r.Recipe.OutputDir, st, checkpointParams(r.engine)); err != nil {
+		return err
+	}
+	r.saved = st.Step
+	best := -1
+	if st.Best != nil {
+		best = st.Best.Step
+	}
+	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, best)
+}
+
+// interrupted writes a checkpoint, unless there is one of this step, and ends the run.
+func (r *run) interrupted() error {
+	if r.saved != r.state.Step {
+		if err := r.save(); err != nil {
+			return err
+		}
+	}
+	r.progress.Close()
+	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted after %d steps; checkpoint written: %s",
+		r.state.Step, checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
+}
+
+// finish draws the curves and exports the last checkpoint.
+func (r *run) finish() error {
+	if err := r.plot(); err != nil {
+		r.printf("warning: no picture of the curves: %v", err)
+	}
+	loaded, err := checkpoint.Load(checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
+	if err != nil {
+		return err
+	}
+	defer loaded.Close()
+	return r.exportLoaded(loaded)
+}
+
+// plot draws the whole run's metrics.
+func (r *run) plot() error {
+	rows, err := metrics.ReadRows(filepath.Join(r.Recipe.OutputDir, metricsFile))
+	if err != nil {
+		return err
+	}
+	return metrics.PlotCurves(filepath.Join(r.Recipe.OutputDir, curvesFile), rows)
+}
+
+func (r *run) exportLoaded(loaded *checkpoint.Loaded) error {
+	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
+	if err := ExportCheckpoint(loaded, dir, exportDType); err != nil {
+		return err
+	}
+	r.printf("exported the draft: %s", dir)
+	return nil
+}
