@@ -12,6 +12,14 @@ layout(constant_id = 1) const uint TM = 32; // a multiple of LANES; of 4*LANES i
 
 const uint TN = 4; // columns of a lane
 
+// TN: adds one step of k, from four rows a lane.
+#define RANK_ONE(step) { \
+		vec4 a[TM / (4u * LANES)], b = load_b(step, j, last, N); \
+		[[unroll]] for (uint r = 0u; r < TM / (4u * LANES); r++) a[r] = load_a(step, i0 + (r * LANES + lane) * 4u, last, M); \
+		[[unroll]] for (uint m = 0u; m < TM; m++) \
+			c[m] += subgroupShuffle(a[m / (4u * LANES)][m % 4u], m / 4u % LANES) * b; \
+	}
+
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
 	const uint i0 = gl_WorkGroupID.y * TM;
@@ -36,24 +44,21 @@ void main() {
 	const uint j = (gl_WorkGroupID.x * LANES + lane) * TN; // columns j to j+3
 	vec4 c[TM];
 	[[unroll]] for (uint m = 0u; m < TM; m++) c[m] = vec4(0);
-	for (uint k = first; k < last; k += 4u) {
-		vec4 b[4];
-		[[unroll]] for (uint q = 0u; q < 4u; q++) b[q] = load_b(k + q, j, last, N);
 #ifdef LAYOUT_NN
-		vec4 a[TM / LANES]; // of a row, four steps of k
+	for (uint k = first; k < last; k += 4u) {
+		vec4 a[TM / LANES], b[4]; // of a row, four steps of k
 		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = load_a(i0 + r * LANES + lane, k, M, last);
+		[[unroll]] for (uint q = 0u; q < 4u; q++) b[q] = load_b(k + q, j, last, N);
 		[[unroll]] for (uint q = 0u; q < 4u; q++)
 			[[unroll]] for (uint m = 0u; m < TM; m++) c[m] += subgroupShuffle(a[m / LANES][q], m % LANES) * b[q];
-#else
-		[[unroll]] for (uint q = 0u; q < 4u; q++)
-			if (k + q < last) {
-				vec4 a[TM / (4u * LANES)]; // of one step of k, four rows
-				[[unroll]] for (uint r = 0u; r < TM / (4u * LANES); r++) a[r] = load_a(k + q, i0 + (r * LANES + lane) * 4u, last, M);
-				[[unroll]] for (uint m = 0u; m < TM; m++)
-					c[m] += subgroupShuffle(a[m / (4u * LANES)][m % 4u], m / 4u % LANES) * b[q];
-			}
-#endif
 	}
+#else
+	// Four steps of k at a time, and the rest one by one: a condition inside would cost a blend of every sum.
+	const uint whole = first + (last - first) / 4u * 4u;
+	for (uint k = first; k < whole; k += 4u)
+		[[unroll]] for (uint q = 0u; q < 4u; q++) RANK_ONE(k + q)
+	for (uint k = whole; k < last; k++) RANK_ONE(k)
+#endif
 	[[unroll]] for (uint m = 0u; m < TM; m++) store_c4(i0 + m, j, c[m]);
 #endif
 }
