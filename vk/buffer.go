@@ -57,6 +57,15 @@ func (d *Device) memoryType(bits uint32, want, prefer vulkan.MemoryPropertyFlags
 	return 0, 0, false
 }
 
+// Allocated is the size of all buffers of the device, in bytes.
+func (d *Device) Allocated() int64 {
+	var total int64
+	for b := range d.buffers {
+		total += b.bytes
+	}
+	return total
+}
+
 // heapOf is the size of the heap of a memory type.
 func (d *Device) heapOf(memoryType uint32) vulkan.DeviceSize {
 	t := d.memory.MemoryTypes[memoryType]
