@@ -1,0 +1,170 @@
+package shaders_test
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vkdomino/shaders"
+)
+
+// capabilities are those of the portable baseline: 16-bit storage and the subgroup operations that vk asks of every device.
+var capabilities = map[uint32]string{
+	1:    "Shader",
+	61:   "GroupNonUniform",
+	63:   "GroupNonUniformArithmetic",
+	65:   "GroupNonUniformShuffle",
+	4433: "StorageBuffer16BitAccess",
+}
+
+// floatAtomics are the opcodes whose result depends on the order in which invocations arrive.
+var floatAtomics = map[uint32]string{6035: "OpAtomicFAddEXT", 5614: "OpAtomicFMinEXT", 5615: "OpAtomicFMaxEXT"}
+
+// trigonometry are the instructions of GLSL.std.450 whose precision Vulkan leaves open: tables come from the host.
+var trigonometry = map[uint32]string{13: "Sin", 14: "Cos", 15: "Tan"}
+
+const (
+	magic           = 0x07230203
+	newestVersion   = 0x00010500 // SPIR-V 1.5, of Vulkan 1.2
+	opExtInst       = 12
+	opCapability    = 17
+	opDecorate      = 71
+	decorateBinding = 33
+	decorateSet     = 34
+	mostBindings    = 8
+)
+
+// instruction is an opcode with its operands.
+type instruction struct {
+	op       uint32
+	operands []uint32
+}
+
+// decode splits a module into its instructions.
+func decode(t *testing.T, words []uint32) []instruction {
+	t.Helper()
+	require.Greater(t, len(words), 5)
+	require.EqualValues(t, magic, words[0])
+	require.LessOrEqual(t, words[1], uint32(newestVersion))
+	var list []instruction
+	for rest := words[5:]; len(rest) > 0; {
+		n := rest[0] >> 16
+		require.True(t, n > 0 && int(n) <= len(rest), "a cut module")
+		list = append(list, instruction{rest[0] & 0xffff, rest[1:n]})
+		rest = rest[n:]
+	}
+	return list
+}
+
+// names lists the committed modules.
+func names(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob("spv/*.spv")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	for i, p := range paths {
+		paths[i] = strings.TrimSuffix(filepath.Base(p), ".spv")
+	}
+	return paths
+}
+
+// faults lists what a module has that the portable baseline has not.
+func faults(list []instruction) (found []string) {
+	for _, i := range list {
+		switch i.op {
+		case opCapability:
+			if capabilities[i.operands[0]] == "" {
+				found = append(found, "a capability beyond the baseline")
+			}
+		case opExtInst:
+			if name := trigonometry[i.operands[3]]; name != "" {
+				found = append(found, name)
+			}
+		case opDecorate:
+			if i.operands[1] == decorateBinding && i.operands[2] >= mostBindings || i.operands[1] == decorateSet && i.operands[2] != 0 {
+				found = append(found, "a binding beyond 8 of set 0")
+			}
+		default:
+			if name := floatAtomics[i.op]; name != "" {
+				found = append(found, name)
+			}
+		}
+	}
+	return found
+}
+
+// TestModulesKeepToThePortableBaseline: no float atomics, no capability, binding or instruction that a device may lack.
+func TestModulesKeepToThePortableBaseline(t *testing.T) {
+	used := map[string]int{}
+	for _, name := range names(t) {
+		words, err := shaders.SPIRV(name)
+		require.NoError(t, err)
+		list := decode(t, words)
+		require.Empty(t, faults(list), name)
+		for _, i := range list {
+			if i.op == opCapability {
+				used[capabilities[i.operands[0]]]++
+			}
+		}
+	}
+	t.Logf("capabilities by number of modules: %v", used)
+	require.Len(t, used, len(capabilities), "a capability that no module uses has no place in the list")
+}
+
+// TestFaultsAreSeen plants each fault in a module.
+func TestFaultsAreSeen(t *testing.T) {
+	words, err := shaders.SPIRV(names(t)[0])
+	require.NoError(t, err)
+	for _, planted := range [][]uint32{
+		{6035, 1, 2, 3, 4, 5, 6}, {5614, 1, 2, 3, 4, 5, 6}, {5615, 1, 2, 3, 4, 5, 6}, // float atomics
+		{opCapability, 6033}, {opCapability, 10}, // AtomicFloat32AddEXT, Float64
+		{opExtInst, 1, 2, 3, 13, 4}, {opExtInst, 1, 2, 3, 14, 4}, // sin, cos
+		{opDecorate, 7, decorateBinding, 8}, {opDecorate, 7, decorateSet, 1},
+	} {
+		bad := append(slices.Clone(words), planted...)
+		bad[len(words)] |= uint32(len(planted)) << 16
+		require.Len(t, faults(decode(t, bad)), 1, "%v", planted)
+	}
+}
+
+// TestManifestAndModules: each module of the manifest is there with its hash, and there is no other.
+func TestManifestAndModules(t *testing.T) {
+	text, err := os.ReadFile("manifest.json")
+	require.NoError(t, err)
+	var manifest struct {
+		Tool    string
+		Modules []struct {
+			Name, Source string
+			SPIRV        string `json:"spirv_sha256"`
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &manifest))
+	require.Contains(t, manifest.Tool, "shaderc")
+	var listed []string
+	for _, m := range manifest.Modules {
+		listed = append(listed, m.Name)
+		words, err := shaders.SPIRV(m.Name)
+		require.NoError(t, err)
+		var raw []byte
+		for _, w := range words {
+			raw = binary.LittleEndian.AppendUint32(raw, w)
+		}
+		hash := sha256.Sum256(raw)
+		require.Equal(t, m.SPIRV, hex.EncodeToString(hash[:]), m.Name)
+		require.FileExists(t, m.Source)
+	}
+	require.ElementsMatch(t, names(t), listed)
+}
+
+func TestUnknownModule(t *testing.T) {
+	_, err := shaders.SPIRV("no_such.f32")
+	require.EqualError(t, err, "shaders: no module no_such.f32")
+}
