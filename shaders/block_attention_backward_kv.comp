@@ -50,22 +50,16 @@ bool sees(uint p, int anchor, uint j) { return int(j) < anchor && (window == 0u 
 bool sees(uint p, int anchor, uint j) { return anchor >= 0; }
 #endif
 
-// Adds the gradient by packed query rows p to p + GROUP*STEP - 1 of a block.
+// Adds the gradient by packed query rows p to p + GROUP - 1 of a block.
 void accumulate(uint block, uint p, uint packed, uint kv, uint first) {
-	ivec4 record[STEP];
-	[[unroll]] for (uint t = 0u; t < STEP; t++) {
-		uint row = query_row(block * blockSize, min(p + t * GROUP + gl_SubgroupInvocationID, packed - 1u), kv);
-		record[t] = RECORDS[records0 / 4u + row];
-		lanes[t] = row * headDim;
-	}
+	uint q = p + gl_SubgroupInvocationID, row = query_row(block * blockSize, min(q, packed - 1u), kv);
+	ivec4 record = RECORDS[records0 / 4u + row];
+	vec2 stats = intBitsToFloat(record.xy);
+	other = row * headDim;
 	SCORES(s, K, k0, Q, q0)
 	SCORES(g, V, v0, DO, do0)
-	[[unroll]] for (uint t = 0u; t < STEP; t++) {
-		uint row = p + t * GROUP + gl_SubgroupInvocationID;
-		vec2 stats = intBitsToFloat(record[t].xy);
-		[[unroll]] for (uint m = 0u; m < ROWS; m++)
-			differentiate(m, t, row < packed && sees(row, record[t].w, first + m), stats.x, stats.y);
-	}
+	[[unroll]] for (uint m = 0u; m < ROWS; m++)
+		differentiate(m, q < packed && sees(q, record.w, first + m), stats.x, stats.y);
 	ACCUMULATE(dv, s, DO, do0)
 	ACCUMULATE(dk, g, Q, q0)
 }
@@ -92,7 +86,7 @@ void main() {
 	uint p = 0u;
 	if (block < end) do { // the rows of one block, then those of the next
 		accumulate(block, p, packed, kv, first);
-		p += GROUP * STEP;
+		p += GROUP;
 		block += p < packed ? 0u : 1u;
 		p = p < packed ? p : 0u;
 	} while (block < end);

@@ -24,21 +24,19 @@ vec4 o[ROWS * PARTS]; // dq·√hd
 #define IN_BLOCK(m, j) true
 #define IN_WINDOW(m, j) (window == 0u || j + window > anchor + (first + m) / share())
 
-// Adds the gradient by keys j to j + GROUP*STEP - 1 of a list that starts at row
-// base of K and V and ends before end.
+// Adds the gradient by keys j to j + GROUP - 1 of a list that starts at row base
+// of K and V and ends before end, and moves j on.
 #define ATTEND(K, k0, V, v0, base, j, end, SEES) { \
-	[[unroll]] for (uint t = 0u; t < STEP; t++) lanes[t] = ((base + min(j + t * GROUP + lane, end - 1u)) * kvHeads + kv) * headDim; \
+	uint key = j + lane; \
+	other = ((base + min(key, end - 1u)) * kvHeads + kv) * headDim; \
 	SCORES(s, Q, q0, K, k0) \
 	SCORES(g, DO, do0, V, v0) \
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
 		vec2 row = subgroupShuffle(stats[m / GROUP], m % GROUP); \
-		[[unroll]] for (uint t = 0u; t < STEP; t++) { \
-			uint key = j + t * GROUP + lane; \
-			differentiate(m, t, key < end && SEES(m, key), row.x, row.y); \
-		} \
+		differentiate(m, key < end && SEES(m, key), row.x, row.y); \
 	} \
 	ACCUMULATE(o, g, K, k0) \
-	j += GROUP * STEP; \
+	j += GROUP; \
 }
 
 void main() {

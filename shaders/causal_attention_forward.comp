@@ -14,7 +14,7 @@ BUFFER(2, V)
 I32_BUFFER(3, SEGMENTS) // first query row, rows, slot, position of the first row
 BUFFER(4, O)
 layout(push_constant) uniform Push {
-	uint q0, k0, v0, segments0, o0, segments, mostRows, heads, kvHeads, headDim, stride, unused;
+	uint q0, k0, v0, segments0, o0, segments, mostRows, heads, kvHeads, headDim, stride, window; // the window is not used
 	float scale; // log2(e)/√hd
 };
 #include "attention_softmax.glsl"

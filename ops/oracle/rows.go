@@ -28,3 +28,12 @@ func ScatterAddRows(in []float64, index []int, rows, c int) []float64 {
 	}
 	return out
 }
+
+// GatherIDs returns out[i] = src[index[i]] of token ids. Source: spec.md §14.2.
+func GatherIDs(src, index []int) []int {
+	out := make([]int, len(index))
+	for i, from := range index {
+		out[i] = src[from]
+	}
+	return out
+}

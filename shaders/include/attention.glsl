@@ -1,12 +1,13 @@
 // What the attention kernels share. A workgroup is one subgroup and holds ROWS
 // rows of one side (query rows in the forward pass and for dq, keys for dk and
-// dv) against tiles of GROUP*STEP rows of the other side, one lane per row.
-// Two products make up every kernel:
+// dv) against one row of the other side per lane at a time. Two products make up
+// every kernel:
 //
-//	SCORES      s[m][lane] = row m · row of the lane     over the elements of a head
-//	ACCUMULATE  o[m] += Σ_lane w[m][lane] (row of the lane)    lanes own elements of the head
+//	SCORES      s[m] of a lane = row m · the lane's row     a loop over the elements of a head
+//	ACCUMULATE  o[m] += Σ_lane w[m] · the lane's row        lanes own elements of the head
 //
-// What one lane loaded reaches the others by a shuffle with a constant index.
+// What one lane loaded reaches the others by a shuffle with a constant index: CPU
+// drivers pay per load and per barrier, hardly per multiply-add.
 // Include it after the buffers and the push constants, which end in GEOMETRY.
 //
 // Rows are counted per head: query row i of head g is i*heads + g, key row j of
@@ -16,17 +17,16 @@
 #include "workgroup.glsl"
 
 layout(constant_id = 2) const uint ROWS = 16;
-layout(constant_id = 3) const uint STEP = 2;
-layout(constant_id = 4) const uint PARTS = 1;        // vectors of four elements of a head that a lane owns
-layout(constant_id = 5) const bool VECTOR = false;   // every tensor may be loaded four elements at a time
+layout(constant_id = 3) const uint PARTS = 1;        // vectors of four elements of a head that a lane owns
+layout(constant_id = 4) const bool VECTOR = false;   // every tensor may be loaded four elements at a time
 
 const uint SPREAD = (ROWS + GROUP - 1u) / GROUP;     // rows of the tile that a lane loads
 const float UNSEEN = -3.0e38;                        // score of a key that the row does not see
 const float LOG2_E = 1.44269504088896341, LN_2 = 0.693147180559945309;
 
 uint spread[SPREAD];     // elements where the lane's rows of the tile start
-uint lanes[STEP];        // elements where the lane's rows of the other side start
-float s[ROWS * STEP];    // scores, then weights
+uint other;              // element where the lane's row of the other side starts
+float s[ROWS];           // scores of the tile's rows with the lane's, then weights
 
 uint share() { return heads / kvHeads; }
 
@@ -48,37 +48,33 @@ uint owned(uint v) {
 #define HEAD4(name, at, d) (VECTOR ? LOAD4(name, (at) + (d)) \
 	: vec4(HEAD1(name, at, d), HEAD1(name, at, (d) + 1u), HEAD1(name, at, (d) + 2u), HEAD1(name, at, (d) + 3u)))
 
-// out[m*STEP + t] = row m of A · row lanes[t] of B. The loop tests at its end:
-// CPU drivers run the rest of a body once more after a test at its start fails.
+// out[m] = row m of A · the lane's row of B. The loop tests at its end: CPU
+// drivers run the rest of a body once more after a test at its start fails.
 #define SCORES(out, A, a0, B, b0) { \
-	[[unroll]] for (uint i = 0u; i < ROWS * STEP; i++) out[i] = 0.0; \
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) out[m] = 0.0; \
 	uint d = 0u; \
 	do { \
-		vec4 a[SPREAD], b[STEP]; \
+		vec4 a[SPREAD]; \
 		[[unroll]] for (uint r = 0u; r < SPREAD; r++) a[r] = HEAD4(A, a0 + spread[r], d); \
-		[[unroll]] for (uint t = 0u; t < STEP; t++) b[t] = HEAD4(B, b0 + lanes[t], d); \
+		vec4 b = HEAD4(B, b0 + other, d); \
 		[[unroll]] for (uint q = 0u; q < 4u; q++) \
-			[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
-				float x = subgroupShuffle(a[m / GROUP][q], m % GROUP); \
-				[[unroll]] for (uint t = 0u; t < STEP; t++) out[m * STEP + t] += x * b[t][q]; \
-			} \
+			[[unroll]] for (uint m = 0u; m < ROWS; m++) out[m] += subgroupShuffle(a[m / GROUP][q], m % GROUP) * b[q]; \
 		d += 4u; \
 	} while (d < headDim); \
 }
 
-// out[m*PARTS + v] += Σ over all lanes and t of w[m*STEP + t] times the owned
-// elements of row lanes[t] of B. A weight of zero adds nothing, whatever the row holds.
+// out[m*PARTS + v] += Σ over all lanes of w[m] times the owned elements of the
+// lane's row of B. A weight of zero adds nothing, whatever the row holds.
 #define ACCUMULATE(out, w, B, b0) \
-	[[unroll]] for (uint t = 0u; t < STEP; t++) \
-		[[unroll]] for (uint j = 0u; j < GROUP; j++) { \
-			uint at = b0 + subgroupShuffle(lanes[t], j); \
-			vec4 b[PARTS]; \
-			[[unroll]] for (uint v = 0u; v < PARTS; v++) b[v] = HEAD4(B, at, owned(v)); \
-			[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
-				float x = subgroupShuffle(w[m * STEP + t], j); \
-				[[unroll]] for (uint v = 0u; v < PARTS; v++) out[m * PARTS + v] += x != 0.0 ? x * b[v] : vec4(0); \
-			} \
-		}
+	[[unroll]] for (uint j = 0u; j < GROUP; j++) { \
+		uint at = b0 + subgroupShuffle(other, j); \
+		vec4 b[PARTS]; \
+		[[unroll]] for (uint v = 0u; v < PARTS; v++) b[v] = HEAD4(B, at, owned(v)); \
+		[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
+			float x = subgroupShuffle(w[m], j); \
+			[[unroll]] for (uint v = 0u; v < PARTS; v++) out[m * PARTS + v] += x != 0.0 ? x * b[v] : vec4(0); \
+		} \
+	}
 
 // Stores times * o[m*PARTS..] as row m of C, for the rows below n.
 #define STORE_ROWS(C, c0, o, times, n) \

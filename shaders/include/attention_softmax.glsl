@@ -14,34 +14,23 @@ void begin() {
 // Turns the scores of a tile into weights, and brings what is summed so far to the new maximum.
 void weigh() {
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) {
-		float high = s[m * STEP];
-		[[unroll]] for (uint t = 1u; t < STEP; t++) high = max(high, s[m * STEP + t]);
-		high = max(top[m], subgroupMax(high));
+		float high = max(top[m], subgroupMax(s[m]));
 		float fade = exp2(top[m] - high);
 		top[m] = high;
-		sum[m] *= fade;
+		s[m] = s[m] == UNSEEN ? 0.0 : exp2(s[m] - high);
+		sum[m] = sum[m] * fade + s[m];
 		[[unroll]] for (uint v = 0u; v < PARTS; v++) o[m * PARTS + v] *= fade;
-		[[unroll]] for (uint t = 0u; t < STEP; t++) {
-			float x = s[m * STEP + t];
-			x = x == UNSEEN ? 0.0 : exp2(x - high);
-			sum[m] += x;
-			s[m * STEP + t] = x;
-		}
 	}
 }
 
-// Adds keys j to j + GROUP*STEP - 1 of a list that starts at row base of K and V
-// and ends before end, and moves j on. SEES(m, j) says whether row m sees key j < end.
+// Adds keys j to j + GROUP - 1 of a list that starts at row base of K and V and
+// ends before end, and moves j on. SEES(m, j) says whether row m sees key j < end.
 #define ATTEND(K, k0, V, v0, base, j, end, SEES) { \
-	[[unroll]] for (uint t = 0u; t < STEP; t++) \
-		lanes[t] = ((base + min(j + t * GROUP + gl_SubgroupInvocationID, end - 1u)) * kvHeads + kv) * headDim; \
+	uint key = j + gl_SubgroupInvocationID; \
+	other = ((base + min(key, end - 1u)) * kvHeads + kv) * headDim; \
 	SCORES(s, Q, q0, K, k0) \
-	[[unroll]] for (uint t = 0u; t < STEP; t++) { \
-		uint key = j + t * GROUP + gl_SubgroupInvocationID; \
-		[[unroll]] for (uint m = 0u; m < ROWS; m++) \
-			s[m * STEP + t] = key < end && SEES(m, key) ? s[m * STEP + t] * scale : UNSEEN; \
-	} \
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) s[m] = key < end && SEES(m, key) ? s[m] * scale : UNSEEN; \
 	weigh(); \
 	ACCUMULATE(o, s, V, v0) \
-	j += GROUP * STEP; \
+	j += GROUP; \
 }
