@@ -24,6 +24,7 @@ type compiler struct {
 	macros     map[string][]string // name -> parameters
 
 	inLoop        bool // break and continue are allowed
+	jumps         int  // breaks and continues so far
 	inGeneration  bool
 	captured      bool // output is a value here, not text: no generation block may start
 	hasGeneration bool
@@ -153,6 +154,7 @@ func (c *compiler) jump(word string) func(*parser) (block, error) {
 		if !c.inLoop {
 			return block{}, fmt.Errorf("%s outside of a loop", word)
 		}
+		c.jumps++
 		return block{code: stmt(word)}, p.end()
 	}
 }
@@ -164,7 +166,10 @@ func (c *compiler) ifStatement(p *parser) (block, error) {
 		if word == "else" {
 			code.WriteString(stmt("else"))
 		} else {
-			cond, err := p.whole()
+			cond, err := p.or() // not a conditional expression
+			if err == nil {
+				err = p.end()
+			}
 			if err != nil {
 				return out, err
 			}
@@ -262,7 +267,7 @@ func (c *compiler) filterPairs(header, targets []string, cond string) string {
 
 // loopBodies reads the body of a loop and its else part.
 func (c *compiler) loopBodies() (body block, otherwise string, err error) {
-	outer := c.inLoop
+	outer, jumps := c.inLoop, c.jumps
 	c.inLoop = true
 	body, err = c.block("else", "endfor")
 	c.inLoop = outer
@@ -271,6 +276,9 @@ func (c *compiler) loopBodies() (body block, otherwise string, err error) {
 	}
 	if body.end.next().text == "endfor" {
 		return body, "", body.end.end()
+	}
+	if c.jumps != jumps { // jinja2 runs else after a loop that no iteration of reached its end
+		return body, "", fmt.Errorf("break or continue in a loop with else is not supported")
 	}
 	if err := body.end.end(); err != nil {
 		return body, "", err

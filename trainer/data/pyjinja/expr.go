@@ -90,8 +90,15 @@ func (p *parser) name() (string, error) {
 	return t.text, checkName(t.text)
 }
 
+// words are no names of variables here or in the library, though jinja2 takes
+// some for one where an operand is due; null is none to the library alone.
+var words = []string{
+	"and", "or", "not", "in", "is", "if", "else", "elif", "for", "recursive", "null",
+	"true", "false", "none", "True", "False", "None", "self", "varargs", "kwargs",
+}
+
 func checkName(name string) error {
-	if strings.HasPrefix(name, "__") || slices.Contains([]string{"self", "varargs", "kwargs"}, name) {
+	if strings.HasPrefix(name, "__") || slices.Contains(words, name) {
 		return fmt.Errorf("variable %q is not supported", name)
 	}
 	return nil
@@ -348,8 +355,6 @@ func (p *parser) nameExpr(name string) (expression, error) {
 		return expression{code: p.c.constant(jinja.NewBool(false))}, nil
 	case "none", "None":
 		return expression{code: p.c.constant(jinja.None())}, nil
-	case "null": // the library's word for none; to jinja2 it is an undefined variable
-		return expression{}, fmt.Errorf("variable %q is not supported", name)
 	case "loop":
 		return p.loopExpr()
 	}

@@ -91,7 +91,7 @@ func lengthFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, err
 	if _, err := params(a, k); err != nil {
 		return v, err
 	}
-	if v.IsList() && s.kind(v) == viewList {
+	if isGenerator(v) {
 		return v, fmt.Errorf("want a list, got a generator: add the filter list")
 	}
 	items, err := s.items(v)
@@ -99,7 +99,13 @@ func lengthFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, err
 }
 
 func firstFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
-	items, err := s.items(v)
+	var items []jinja.Value
+	var err error
+	if isGenerator(v) {
+		items = s.take(v, 1)
+	} else {
+		items, err = s.items(v)
+	}
 	if err != nil || len(items) == 0 {
 		return jinja.Undefined(), err
 	}
@@ -108,8 +114,8 @@ func firstFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, erro
 }
 
 func lastFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
-	if s.isView(v) {
-		return v, fmt.Errorf("want a list, got a view or generator: add the filter list")
+	if isGenerator(v) {
+		return v, fmt.Errorf("want a list, got a generator: add the filter list")
 	}
 	items, err := s.items(v)
 	if err != nil || len(items) == 0 {
@@ -313,9 +319,9 @@ func itemsFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, erro
 	}
 	switch {
 	case v.IsUndefined():
-		return s.list(viewList, nil), nil
+		return s.generator(nil), nil
 	case v.IsDict():
-		return s.pairs(v), nil
+		return s.generator(s.pairs(v).AsList().Items), nil
 	}
 	return v, fmt.Errorf("want a mapping, got %s", typeName(v))
 }
@@ -341,15 +347,15 @@ func mapFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error)
 			return v, err
 		}
 	}
-	return s.list(viewList, out), nil
+	return s.generator(out), nil
 }
 
 func reverseFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
 	if _, err := params(a, k); err != nil {
 		return v, err
 	}
-	if s.isView(v) {
-		return v, fmt.Errorf("want a list, got a view or generator: add the filter list")
+	if isGenerator(v) {
+		return v, fmt.Errorf("want a list, got a generator: add the filter list")
 	}
 	items, err := s.items(v)
 	if err != nil {
@@ -358,7 +364,7 @@ func reverseFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, er
 	items = slices.Clone(items)
 	slices.Reverse(items)
 	if !v.IsString() {
-		return s.list(viewList, items), nil
+		return s.generator(items), nil
 	}
 	var b strings.Builder
 	for _, r := range items {
@@ -368,7 +374,7 @@ func reverseFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, er
 }
 
 // indentFilter is jinja2's indent(width=4, first=False, blank=False).
-func indentFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
+func indentFilter(_ *session, v jinja.Value, a args, k kwargs) (jinja.Value, error) {
 	p, err := params(a, k, "width", "first", "blank")
 	if err != nil {
 		return v, err
@@ -382,11 +388,10 @@ func indentFilter(s *session, v jinja.Value, a args, k kwargs) (jinja.Value, err
 	} else if !p[0].IsUndefined() {
 		return v, fmt.Errorf("width: want int or str, got %s", typeName(p[0]))
 	}
-	text, err := s.str(v)
-	if err != nil {
-		return v, err
+	if !v.IsString() {
+		return v, fmt.Errorf("want str, got %s", typeName(v))
 	}
-	lines := splitLines(text + "\n")
+	lines := splitLines(v.AsString() + "\n")
 	for i := range lines {
 		if i == 0 && p[1].IsTruthy() || i > 0 && (lines[i] != "" || p[2].IsTruthy()) {
 			lines[i] = pad + lines[i]
@@ -438,7 +443,7 @@ func selectFilter(keep, withAttr bool) func(*session, jinja.Value, args, kwargs)
 				out = append(out, item)
 			}
 		}
-		return s.list(viewList, out), nil
+		return s.generator(out), nil
 	}
 }
 

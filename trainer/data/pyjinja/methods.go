@@ -76,14 +76,14 @@ var dictMethods = map[string]methodFunc{
 	},
 	"keys": func(s *session, obj jinja.Value, a args) (jinja.Value, error) {
 		items, _ := s.items(obj)
-		return s.list(dictView, items), wantArgs(a, 0, 0)
+		return s.list(viewList, items), wantArgs(a, 0, 0)
 	},
 	"values": func(s *session, obj jinja.Value, a args) (jinja.Value, error) {
 		var items []jinja.Value
 		for _, key := range obj.AsDict().Keys {
 			items = append(items, obj.AsDict().Data[key])
 		}
-		return s.list(dictView, items), wantArgs(a, 0, 0)
+		return s.list(viewList, items), wantArgs(a, 0, 0)
 	},
 	"get": func(s *session, obj jinja.Value, a args) (jinja.Value, error) {
 		if err := wantArgs(a, 1, 2); err != nil {
@@ -105,7 +105,7 @@ func (s *session) pairs(obj jinja.Value) jinja.Value {
 	for _, key := range obj.AsDict().Keys {
 		items = append(items, s.list(tupleList, []jinja.Value{jinja.NewString(key), obj.AsDict().Data[key]}))
 	}
-	return s.list(dictView, items)
+	return s.list(viewList, items)
 }
 
 func wantArgs(a args, least, most int) error {

@@ -243,6 +243,9 @@ func (s *session) contains(container, item jinja.Value) (bool, error) {
 		}
 		return item.IsString() && container.AsDict().Has(item.AsString()), nil
 	}
+	if isGenerator(container) {
+		return false, fmt.Errorf("in: want a list, got a generator: add the filter list")
+	}
 	items, err := s.items(container)
 	if err != nil {
 		return false, fmt.Errorf("in: %w", err)
@@ -288,7 +291,7 @@ func (s *session) item(obj, key jinja.Value) (jinja.Value, error) {
 		return jinja.Undefined(), nil
 	}
 	if s.isView(obj) {
-		return obj, fmt.Errorf("want a list before [ ], got a view or generator")
+		return obj, fmt.Errorf("want a list before [ ], got a view")
 	}
 	items, err := s.items(obj)
 	if err != nil {
@@ -306,14 +309,8 @@ func (s *session) item(obj, key jinja.Value) (jinja.Value, error) {
 // slice is obj[start:stop:step].
 func (s *session) slice(a args, _ kwargs) (jinja.Value, error) {
 	obj := a[0]
-	if !obj.IsString() && !obj.IsList() {
-		if obj.IsUndefined() {
-			return obj, fmt.Errorf("want a value before [ ], got an undefined one")
-		}
-		return jinja.Undefined(), nil
-	}
-	if s.isView(obj) {
-		return obj, fmt.Errorf("want a list before [ ], got a view or generator")
+	if !obj.IsString() && !obj.IsList() || s.isView(obj) {
+		return obj, fmt.Errorf("slice: want a list or a string, got %s", typeName(obj))
 	}
 	items, err := s.items(obj)
 	if err != nil {

@@ -199,9 +199,9 @@ func (p *parser) testArguments() ([]string, error) {
 	switch {
 	case p.isOp("("):
 		return p.arguments()
-	case p.isName("is"):
-		return nil, fmt.Errorf("tests cannot be chained with is")
-	case t.kind == tokName && !p.isName("else", "or", "and", "if", "not", "in"),
+	case p.isName("is", "if", "not", "in"): // jinja2 takes the word for an argument and fails
+		return nil, fmt.Errorf("want parentheses around a test that %v follows", t)
+	case t.kind == tokName && !p.isName("else", "or", "and"),
 		t.kind == tokString, t.kind == tokInt, t.kind == tokFloat, p.isOp("[", "{"):
 		e, err := p.primary()
 		if err != nil {

@@ -14,18 +14,20 @@ type pyTest struct {
 
 // testTable holds the tests that are known.
 var testTable = map[string]pyTest{
-	"defined":     isKind(func(_ *session, v jinja.Value) bool { return !v.IsUndefined() }),
-	"undefined":   isKind(func(_ *session, v jinja.Value) bool { return v.IsUndefined() }),
-	"none":        isKind(func(_ *session, v jinja.Value) bool { return v.IsNone() }),
-	"boolean":     isKind(func(_ *session, v jinja.Value) bool { return v.IsBool() }),
-	"true":        isKind(func(_ *session, v jinja.Value) bool { return v.IsBool() && v.AsBool() }),
-	"false":       isKind(func(_ *session, v jinja.Value) bool { return v.IsBool() && !v.AsBool() }),
-	"integer":     isKind(func(_ *session, v jinja.Value) bool { return v.IsInt() || isBigInt(v) }),
-	"float":       isKind(func(_ *session, v jinja.Value) bool { return v.IsFloat() }),
-	"number":      isKind(func(_ *session, v jinja.Value) bool { return v.IsNumber() || v.IsBool() || isBigInt(v) }),
-	"string":      isKind(func(_ *session, v jinja.Value) bool { return v.IsString() || isMarkup(v) }),
-	"mapping":     isKind(func(_ *session, v jinja.Value) bool { return v.IsDict() }),
-	"callable":    isKind(func(_ *session, v jinja.Value) bool { return v.IsCallable() && !isBigInt(v) && !isMarkup(v) }),
+	"defined":   isKind(func(_ *session, v jinja.Value) bool { return !v.IsUndefined() }),
+	"undefined": isKind(func(_ *session, v jinja.Value) bool { return v.IsUndefined() }),
+	"none":      isKind(func(_ *session, v jinja.Value) bool { return v.IsNone() }),
+	"boolean":   isKind(func(_ *session, v jinja.Value) bool { return v.IsBool() }),
+	"true":      isKind(func(_ *session, v jinja.Value) bool { return v.IsBool() && v.AsBool() }),
+	"false":     isKind(func(_ *session, v jinja.Value) bool { return v.IsBool() && !v.AsBool() }),
+	"integer":   isKind(func(_ *session, v jinja.Value) bool { return v.IsInt() || isBigInt(v) }),
+	"float":     isKind(func(_ *session, v jinja.Value) bool { return v.IsFloat() }),
+	"number":    isKind(func(_ *session, v jinja.Value) bool { return v.IsNumber() || v.IsBool() || isBigInt(v) }),
+	"string":    isKind(func(_ *session, v jinja.Value) bool { return v.IsString() || isMarkup(v) }),
+	"mapping":   isKind(func(_ *session, v jinja.Value) bool { return v.IsDict() }),
+	"callable": isKind(func(_ *session, v jinja.Value) bool {
+		return v.IsCallable() && !isBigInt(v) && !isMarkup(v) && !isGenerator(v)
+	}),
 	"sequence":    isKind(isSequence),
 	"iterable":    isKind(isIterable),
 	"eq":          comparison("=="),
@@ -79,7 +81,7 @@ func isSequence(s *session, v jinja.Value) bool {
 }
 
 func isIterable(_ *session, v jinja.Value) bool {
-	return v.IsString() || v.IsDict() || v.IsUndefined() || v.IsList()
+	return v.IsString() || v.IsDict() || v.IsUndefined() || v.IsList() || isGenerator(v)
 }
 
 func comparison(op string) pyTest {

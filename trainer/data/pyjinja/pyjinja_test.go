@@ -39,8 +39,8 @@ func render(source string, vars map[string]jinja.Value) (string, [][2]int, error
 var refused = map[string]string{
 	`{{ '%s' % 'x' }}`:                       "formatting with % is not supported",
 	`{{ '{}'.format(1) }}`:                   `method "format" of str is not supported`,
-	`{{ d.items() }}`:                        "want a value that can be printed, got a view or generator: add the filter list",
-	`{{ range(3) }}`:                         "want a value that can be printed, got a view or generator: add the filter list",
+	`{{ d.items() }}`:                        "want a value that can be printed, got a view: add the filter list",
+	`{{ range(3) }}`:                         "want a value that can be printed, got a view: add the filter list",
 	`{{ s.__class__ }}`:                      `line 1: attribute "__class__" is not supported`,
 	`{{ loop }}`:                             "line 1: loop: only its attributes index, index0, revindex, revindex0, first, last, length, previtem, nextitem, cycle are supported",
 	`{{ null }}`:                             `line 1: variable "null" is not supported`,

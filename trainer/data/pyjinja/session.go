@@ -2,6 +2,7 @@ package pyjinja
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/ardanlabs/jinja"
@@ -13,13 +14,13 @@ type listKind int
 const (
 	plainList listKind = iota
 	tupleList
-	viewList // a generator or a range: it can be iterated, and nothing else
-	dictView // keys(), values(), items(): it can be iterated and counted
+	viewList // keys(), values(), items() or a range: it can be iterated and counted
 )
 
 // session is one rendering.
 type session struct {
 	kinds map[*jinja.List]listKind
+	left  [][]jinja.Value // what each generator has still to give
 	ticks int
 	calls int
 }
@@ -56,9 +57,29 @@ func (s *session) list(kind listKind, items []jinja.Value) jinja.Value {
 
 func (s *session) kind(v jinja.Value) listKind { return s.kinds[v.AsList()] }
 
+// generator returns a value that is true, can be iterated once, and nothing else.
+func (s *session) generator(items []jinja.Value) jinja.Value {
+	s.left = append(s.left, items)
+	return jinja.NewCallable(generatorName+strconv.Itoa(len(s.left)-1), nil)
+}
+
+// take returns the next n values of a generator, all if n is negative.
+func (s *session) take(v jinja.Value, n int) []jinja.Value {
+	i, err := strconv.Atoi(strings.TrimPrefix(v.AsCallable().Name, generatorName))
+	if err != nil || i >= len(s.left) {
+		return nil
+	}
+	items := s.left[i]
+	if n < 0 || n > len(items) {
+		n = len(items)
+	}
+	s.left[i] = items[n:]
+	return items[:n]
+}
+
 // isView reports whether v can be iterated, but is no list.
 func (s *session) isView(v jinja.Value) bool {
-	return v.IsList() && (s.kind(v) == viewList || s.kind(v) == dictView)
+	return v.IsList() && s.kind(v) == viewList
 }
 
 func (s *session) print(a args, _ kwargs) (jinja.Value, error) {
@@ -176,6 +197,8 @@ func (s *session) items(v jinja.Value) ([]jinja.Value, error) {
 		return v.AsList().Items, nil
 	case v.IsUndefined():
 		return nil, nil
+	case isGenerator(v):
+		return s.take(v, -1), nil
 	case v.IsString():
 		var out []jinja.Value
 		for _, r := range v.AsString() {

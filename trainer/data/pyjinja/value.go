@@ -137,8 +137,17 @@ func typeName(v jinja.Value) string {
 		return "dict"
 	case isMarkup(v):
 		return "Markup"
+	case isGenerator(v):
+		return "generator"
 	}
 	return "function"
+}
+
+// generatorName marks a callable that stands for a generator.
+const generatorName = "generator "
+
+func isGenerator(v jinja.Value) bool {
+	return v.IsCallable() && strings.HasPrefix(v.AsCallable().Name, generatorName)
 }
 
 func isMarkup(v jinja.Value) bool {
@@ -192,8 +201,8 @@ func (s *session) repr(v jinja.Value, depth int) (string, error) {
 func (s *session) reprList(v jinja.Value, depth int) (string, error) {
 	open, shut := "[", "]"
 	switch s.kinds[v.AsList()] {
-	case viewList, dictView:
-		return "", fmt.Errorf("want a value that can be printed, got a view or generator: add the filter list")
+	case viewList:
+		return "", fmt.Errorf("want a value that can be printed, got a view: add the filter list")
 	case tupleList:
 		open, shut = "(", ")"
 		if v.AsList().Len() == 1 {
@@ -305,7 +314,7 @@ func (s *session) toJSON(b *strings.Builder, v jinja.Value, style jsonStyle, dep
 		return err
 	case v.IsList():
 		if s.isView(v) {
-			return fmt.Errorf("tojson: want a JSON value, got a view or generator: add the filter list")
+			return fmt.Errorf("tojson: want a JSON value, got a view: add the filter list")
 		}
 		items := v.AsList().Items
 		return style.container(b, "[]", len(items), depth, func(i int) error {
