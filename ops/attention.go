@@ -21,7 +21,6 @@ const (
 	maxHeadDim  = 256
 	maxTileRows = 16
 	tileVectors = 32 // vectors of four sums that a lane holds at most: 128 registers
-	tileLanes   = 16 // rows of the other side that a tile holds at least, where there are as many
 )
 
 // share is the number of query heads that use one key head.
@@ -44,28 +43,27 @@ func (h Heads) vectors(list ...tensors.Tensor) bool {
 	return true
 }
 
-// attentionTile is how a kernel tiles its two sides: rows of one side, step rows
-// per lane of the other, and parts vectors of four elements of a head per lane.
-type attentionTile struct{ lanes, rows, step, parts int }
+// attentionTile is what a workgroup holds: rows of one side, and for each row
+// parts vectors of four elements of a head per lane.
+type attentionTile struct{ lanes, rows, parts int }
 
-// attentionTile chooses the tile for n rows of one side against m rows of the
-// other, with so many sums per row. It depends on the shape and the device alone.
-func (c *Context) attentionTile(n, m, dim, sums int) attentionTile {
+// attentionTile chooses the tile for a list of n rows with so many sums per row.
+// It depends on the shape and the device alone.
+func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 	if c.Dry() {
-		return attentionTile{1, 1, 1, 1}
+		return attentionTile{1, 1, 1}
 	}
 	lanes := c.Device.SubgroupSize
 	t := attentionTile{lanes: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
 	for t.rows > 2 && (t.rows*t.parts*sums > tileVectors || t.rows/2 >= n) {
 		t.rows /= 2
 	}
-	t.step = max(1, min(tileLanes/lanes, ceilDiv(m, lanes)))
 	return t
 }
 
 // spec are the specialisation constants of kernels that include attention.glsl.
 func (t attentionTile) spec(vector bool) []uint32 {
-	return []uint32{uint32(t.lanes), 1, uint32(t.rows), uint32(t.step), uint32(t.parts), flag(vector)}
+	return []uint32{uint32(t.lanes), 1, uint32(t.rows), uint32(t.parts), flag(vector)}
 }
 
 // wantHeads checks a head geometry.

@@ -46,7 +46,7 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 		return
 	}
 	a = a.withoutContext()
-	t := c.attentionTile(a.packed(), a.Stride, a.Heads.Dim, 1)
+	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
 	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out)),
 		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(a.Blocks), {out, vk.Write}, {lse, vk.Write}},
 		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
@@ -79,7 +79,7 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 	c.blockKeys("own", g.K, g.V, a.K, a.V, dOut, records, a, vector)
 
 	a = a.withoutContext()
-	t := c.attentionTile(a.packed(), a.Stride, h.Dim, 1)
+	t := c.attentionTile(a.packed(), h.Dim, 1)
 	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector),
 		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(records), {g.Q, vk.Write}},
 		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
@@ -95,11 +95,11 @@ func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockIn
 
 // blockKeys computes the gradients dk and dv of the keys k and values v: the blocks' own or the context's.
 func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Tensor, a BlockInputs, vector bool) {
-	t := c.attentionTile(a.BlockSize, a.packed(), a.Heads.Dim, 2)
+	t := c.attentionTile(a.BlockSize, a.Heads.Dim, 2)
 	lists, length, work := a.Count, a.BlockSize, 8*float64(a.Q.Len())*float64(a.BlockSize)
 	uses := []use{in(a.Q), in(dOut), in(records), in(k), in(v), {dk, vk.Write}, {dv, vk.Write}}
 	if part == "context" {
-		t = c.attentionTile(a.Stride, a.packed(), a.Heads.Dim, 2)
+		t = c.attentionTile(a.Stride, a.Heads.Dim, 2)
 		lists, length, work = a.Slots, a.Stride, a.work(8)-work
 		uses = append(uses, in(a.Ranges))
 	}

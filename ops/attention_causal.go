@@ -50,7 +50,7 @@ func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, stri
 		return
 	}
 	rows := SegmentRows * h.share()
-	t := c.attentionTile(rows, stride, h.Dim, 1)
+	t := c.attentionTile(rows, h.Dim, 1)
 	c.run(launch{kernel: "causal_attention_forward." + storage(q), spec: t.spec(h.vectors(q, k, v, out)),
 		uses:   []use{in(q), in(k), in(v), in(segments), {out, vk.ReadWrite}},
 		params: h.params(n, SegmentRows, stride, 0), groups: fold(h.KV * n * ceilDiv(rows, t.rows)),
