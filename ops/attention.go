@@ -80,7 +80,9 @@ func (c *Context) wantRows(op string, list ...tensors.Tensor) bool {
 	c.wantDType(op, list[0].DType, list...)
 	for _, t := range list {
 		if c.err == nil && !c.Dry() && t.Region.Bytes+vk.Align > c.Device.MaxBindingBytes {
-			c.Fail(fail.New(fail.Usage, "lower the batch size or the sequence length", "ops: %s: %s: want at most %d bytes, what this device binds at once, got %d (%v %s)",
+			c.Fail(fail.New(fail.Usage,
+				"lower the batch size (training.per_device_train_batch_size) or the sequence length (training.training_seq_len)",
+				"ops: %s: %s: want at most %d bytes, what this device binds at once, got %d (%v %s)",
 				op, t.Name, c.Device.MaxBindingBytes-vk.Align, t.Bytes(), t.Shape, t.DType))
 		}
 	}

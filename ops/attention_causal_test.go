@@ -193,7 +193,7 @@ func TestCausalAttentionErrors(t *testing.T) {
 	c.c.CausalAttention(c.out, c.q, c.k, c.v, c.segments, c.n, c.stride, c.heads)
 	err := c.c.Submit()
 	require.ErrorContains(t, err, "what this device binds at once")
-	require.Equal(t, "lower the batch size or the sequence length", fail.HintOf(err))
+	require.Contains(t, fail.HintOf(err), "training.training_seq_len")
 }
 
 func BenchmarkCausalAttention(b *testing.B) {
