@@ -17,7 +17,7 @@ import (
 const steps = 7 // of the tiny recipe
 
 // A run that was stopped, at any step, goes on to the bits of one that was not: masters,
-// moments, metrics, state. Source: spec.md §12; testing.md §2.5.
+// moments, metrics, state. Source: spec.md §12.
 func TestResumedRunHasTheBitsOfAnUninterruptedOne(t *testing.T) {
 	dflash := `dflash.dflash_architecture_config.projector_type="dflash"`
 	for _, c := range []struct {

@@ -42,7 +42,8 @@ type Tokenizer struct {
 // LoadTokenizer reads a tokenizer.json. It accepts the byte-level BPE layout of
 // Qwen2 and Qwen3 (NFC or no normalizer, one Split pattern, ByteLevel), with
 // merges in either spelling; padding and truncation blocks are ignored. Any
-// other part is an error with exit code 1. Source: go.md §2.
+// other part is an error with exit code 1: a tokenizer that is read a little
+// wrong would train on a little wrong ids.
 func LoadTokenizer(path string) (*Tokenizer, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
