@@ -10,7 +10,7 @@ import (
 // Code is a process exit code of vkdomino.
 type Code int
 
-// The exit codes, as docs/exit-codes in the README lists them.
+// The exit codes, as docs/exit-codes.md lists them.
 const (
 	Other       Code = 1   // a broken or missing file, no Vulkan device, an output folder in use
 	Usage       Code = 2   // the command line, the recipe, an override, values wrong for this target
