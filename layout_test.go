@@ -57,7 +57,7 @@ var importers = map[string][]string{
 	"shaders":                             {"ops", "tools/glslc"},
 	"ops/oracle":                          {"internal/selftest"},
 	"internal/testgpu":                    {},
-	"internal/selftest/cases":             {"internal/selftest"},
+	"internal/selftest/cases":             {"internal/selftest", "internal/cli"},
 	"C":                                   {"vk"},
 	"github.com/vulkan-go/vulkan":         {"vk"},
 	"github.com/stretchr/testify/require": {"internal/testgpu"},
@@ -85,6 +85,7 @@ var oracleOf = map[string]struct{ oracle, reason string }{
 	"CrossEntropyVisit":    {oracle: "CrossEntropyDual"},
 	"CrossEntropyFinish":   {oracle: "CrossEntropyDual"},
 	"CrossEntropyBackward": {oracle: "CrossEntropyDualBackward"},
+	"Reserve":              {reason: "allocates and computes nothing"},
 	"Cast":                 {reason: "a change of storage: compared bit for bit with tensors' rounding"},
 }
 

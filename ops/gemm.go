@@ -182,7 +182,7 @@ func (c *Context) splits(g gemm, tiles, columnTiles int) int {
 	if c.Device.Tier() == vk.T1 {
 		busy = 128
 	}
-	n := min(ceilDiv(busy, tiles), g.k/splitDepth, splitMost, workspaceBytes/4/(g.m*g.n))
+	n := min(ceilDiv(busy, tiles), g.k/splitDepth, splitMost, c.workspaceFloats()/(g.m*g.n))
 	return max(n, 1)
 }
 
@@ -190,7 +190,7 @@ func (c *Context) gemmRun(g gemm) {
 	tm, tn, kernel, spec := c.gemmTile(g)
 	gx, gy := ceilDiv(g.n, tn), ceilDiv(g.m, tm)
 	z := c.splits(g, gx*gy, gx)
-	if most := workspaceBytes / 4 / (z * g.n); c.RowStable && z > 1 && g.m > most {
+	if most := c.workspaceFloats() / (z * g.n); c.RowStable && z > 1 && g.m > most {
 		for lo := 0; lo < g.m; lo += most {
 			c.gemmRun(g.rows(lo, min(g.m, lo+most)))
 		}
@@ -249,6 +249,11 @@ func (c *Context) reduceSplits(g gemm, partial tensors.Tensor, z int) {
 func (c *Context) scratch(n int) tensors.Tensor {
 	c.Reserve()
 	return c.workspace.View(n)
+}
+
+// workspaceFloats is how much of the workspace one kernel can bind.
+func (c *Context) workspaceFloats() int {
+	return int(min(workspaceBytes, c.Device.MaxBindingBytes-vk.Align)) / 4
 }
 
 // Reserve allocates the workspace, which ops otherwise do when they first need it, so that

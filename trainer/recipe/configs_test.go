@@ -77,7 +77,7 @@ func TestDemo(t *testing.T) {
 		Beta1: 0.9, Beta2: 0.999, AdamEps: 1e-8, MaxSteps: 600, Epochs: 3, Seed: 42,
 		LoggingSteps: 10, SaveSteps: 100, SaveTotalLimit: 3, ReportTo: "tensorboard",
 		EvalData: "testdata/demo/eval.jsonl", EvalPrompts: 8, EvalMaxNewTokens: 64, EvalDraftTokens: 7,
-		Precision: "f32", Device: -1, Progress: true,
+		Precision: "bf16", Device: -1, Progress: true,
 	}, resolve(t, "demo.toml"))
 }
 
