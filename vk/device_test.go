@@ -170,7 +170,7 @@ func TestOpenAndClose(t *testing.T) {
 		}
 		grown := resident(t) - warm
 		t.Logf("%d cycles: resident memory %d KiB, grown by %d KiB in the second half", cycles, warm, grown)
-		require.Less(t, grown, 4<<10+cycles*16, "KiB; the driver's own caches still settle")
+		require.Less(t, grown, 8<<10+cycles*16, "KiB; caches of the driver, and the race detector's shadow, still settle")
 	})
 }
 
