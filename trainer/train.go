@@ -121,7 +121,7 @@ func (r *run) build(loaded *checkpoint.Loaded) error {
 
 // loopLogged runs the loop with its metrics and progress open.
 func (r *run) loopLogged(ctx context.Context) (err error) {
-	if r.log, err = metrics.OpenLog(r.Recipe.OutputDir, r.state.Step); err != nil {
+	if r.log, err = metrics.OpenLog(r.Recipe.OutputDir, r.state.Step, r.Recipe.ReportTo == "tensorboard"); err != nil {
 		return err
 	}
 	r.progress = metrics.NewProgress(r.opt.Out, r.Total, r.state.Step, r.Recipe.LoggingSteps, r.Recipe.Progress)

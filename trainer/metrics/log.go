@@ -23,21 +23,22 @@ const (
 type Log struct {
 	dir    string
 	rows   *os.File
-	events *eventFile
-	next   int // the smallest step that Write takes
+	events *eventFile // nil: no TensorBoard events
+	next   int        // the smallest step that Write takes
 }
 
-// OpenLog opens dir/metrics.jsonl for the rows from fromStep on and starts a new
-// event file in dir/tensorboard; both folders are made where they are missing.
+// OpenLog opens dir/metrics.jsonl for the rows from fromStep on and, with
+// tensorBoard, starts a new event file in dir/tensorboard; folders are made where
+// they are missing.
 // Rows of metrics.jsonl with step >= fromStep and a torn last line, which a run
 // that was killed leaves behind, are cut, by an atomic replacement of the file.
 // A broken row before them is an error (fail.Other) that names the line; trouble
 // in writing has the code fail.Disk. Source: spec.md §7.4.
-func OpenLog(dir string, fromStep int) (*Log, error) {
+func OpenLog(dir string, fromStep int, tensorBoard bool) (*Log, error) {
 	if fromStep < 0 {
 		return nil, fmt.Errorf("metrics: open log: step: want >= 0, got %d", fromStep)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, tensorBoardDir), 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, diskError(dir, err)
 	}
 	path := filepath.Join(dir, jsonlName)
@@ -48,11 +49,17 @@ func OpenLog(dir string, fromStep int) (*Log, error) {
 	if err != nil {
 		return nil, diskError(dir, err)
 	}
-	events, err := createEventFile(filepath.Join(dir, tensorBoardDir), fromStep)
+	l := &Log{dir: dir, rows: rows, next: fromStep}
+	if !tensorBoard {
+		return l, nil
+	}
+	if err = os.MkdirAll(filepath.Join(dir, tensorBoardDir), 0o755); err == nil {
+		l.events, err = createEventFile(filepath.Join(dir, tensorBoardDir), fromStep)
+	}
 	if err != nil {
 		return nil, errors.Join(diskError(dir, err), rows.Close())
 	}
-	return &Log{dir: dir, rows: rows, events: events, next: fromStep}, nil
+	return l, nil
 }
 
 // Write appends one row to both files and hands it to the operating system, so
@@ -70,25 +77,41 @@ func (l *Log) Write(r Row) error {
 	if _, err := l.rows.Write(append(line, '\n')); err != nil {
 		return diskError(l.dir, err)
 	}
-	if err := l.events.write(r, step); err != nil {
-		return diskError(l.dir, err)
+	if l.events != nil {
+		if err := l.events.write(r, step); err != nil {
+			return diskError(l.dir, err)
+		}
 	}
 	l.next = step + 1
 	return nil
 }
 
-// Sync flushes both files to the storage device. A checkpoint of step g calls it
+// Sync flushes the files to the storage device. A checkpoint of step g calls it
 // first, so that no row below g is missing when the run goes on from there.
 func (l *Log) Sync() error {
-	if err := errors.Join(l.rows.Sync(), l.events.file.Sync()); err != nil {
-		return diskError(l.dir, err)
+	for _, f := range l.files() {
+		if err := f.Sync(); err != nil {
+			return diskError(l.dir, err)
+		}
 	}
 	return nil
 }
 
-// Close flushes and closes both files.
+// files are the log's open files.
+func (l *Log) files() []*os.File {
+	if l.events == nil {
+		return []*os.File{l.rows}
+	}
+	return []*os.File{l.rows, l.events.file}
+}
+
+// Close flushes and closes the files.
 func (l *Log) Close() error {
-	return errors.Join(l.Sync(), l.rows.Close(), l.events.file.Close())
+	err := l.Sync()
+	for _, f := range l.files() {
+		err = errors.Join(err, f.Close())
+	}
+	return err
 }
 
 // ReadRows reads a metrics.jsonl. A last line without its newline is still being

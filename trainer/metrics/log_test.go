@@ -23,7 +23,7 @@ func stepRow(step int, loss float64) Row {
 // runSteps writes the rows [from, to) through a Log of its own, as one process does.
 func runSteps(t *testing.T, dir string, from, to int) {
 	t.Helper()
-	l, err := OpenLog(dir, from)
+	l, err := OpenLog(dir, from, true)
 	require.NoError(t, err)
 	for step := from; step < to; step++ {
 		require.NoError(t, l.Write(stepRow(step, float64(step)/8)))
@@ -66,7 +66,7 @@ func TestOpenLogCuts(t *testing.T) {
 			if c.before != "" {
 				require.NoError(t, os.WriteFile(path, []byte(c.before), 0o644))
 			}
-			l, err := OpenLog(dir, c.fromStep)
+			l, err := OpenLog(dir, c.fromStep, true)
 			require.NoError(t, err)
 			require.NoError(t, l.Write(stepRow(c.fromStep, 1)))
 			require.NoError(t, l.Close())
@@ -92,7 +92,7 @@ func TestBrokenRowsAreErrors(t *testing.T) {
 			path := filepath.Join(dir, "metrics.jsonl")
 			require.NoError(t, os.WriteFile(path, []byte(c.text), 0o644))
 			for _, open := range []func() error{
-				func() error { _, err := OpenLog(dir, 100); return err },
+				func() error { _, err := OpenLog(dir, 100, true); return err },
 				func() error { _, err := ReadRows(path); return err },
 			} {
 				err := open()
@@ -110,7 +110,7 @@ func TestBrokenRowsAreErrors(t *testing.T) {
 
 func TestReadRowsWhileARunWrites(t *testing.T) {
 	dir := t.TempDir()
-	l, err := OpenLog(dir, 0)
+	l, err := OpenLog(dir, 0, true)
 	require.NoError(t, err)
 	defer l.Close()
 	for step := range 3 {
@@ -124,7 +124,7 @@ func TestReadRowsWhileARunWrites(t *testing.T) {
 }
 
 func TestWriteRefusesStepsThatDoNotRise(t *testing.T) {
-	l, err := OpenLog(t.TempDir(), 2)
+	l, err := OpenLog(t.TempDir(), 2, true)
 	require.NoError(t, err)
 	defer l.Close()
 	var none Row
@@ -133,7 +133,7 @@ func TestWriteRefusesStepsThatDoNotRise(t *testing.T) {
 	require.ErrorContains(t, l.Write(stepRow(1, 1)), "want >= 2")
 	require.NoError(t, l.Write(stepRow(2, 1)))
 	require.ErrorContains(t, l.Write(stepRow(2, 1)), "want >= 3")
-	_, err = OpenLog(t.TempDir(), -1)
+	_, err = OpenLog(t.TempDir(), -1, true)
 	require.ErrorContains(t, err, "want >= 0, got -1")
 }
 
@@ -141,10 +141,10 @@ func TestWritingTroubleIsADiskError(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
-	_, err := OpenLog(filepath.Join(file, "run"), 0)
+	_, err := OpenLog(filepath.Join(file, "run"), 0, true)
 	require.Equal(t, fail.Disk, fail.CodeOf(err))
 
-	l, err := OpenLog(dir, 0)
+	l, err := OpenLog(dir, 0, true)
 	require.NoError(t, err)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	require.NoError(t, err)
@@ -156,4 +156,18 @@ func TestWritingTroubleIsADiskError(t *testing.T) {
 	require.NotEmpty(t, fail.HintOf(err))
 	l.rows = rows
 	require.NoError(t, l.Close())
+}
+
+func TestNoEventsWhereTheRecipeWantsNone(t *testing.T) {
+	dir := t.TempDir()
+	l, err := OpenLog(dir, 0, false)
+	require.NoError(t, err)
+	var r Row
+	r.SetInt(Step, 0)
+	require.NoError(t, l.Write(r))
+	require.NoError(t, l.Close())
+	require.NoDirExists(t, filepath.Join(dir, tensorBoardDir))
+	rows, err := ReadRows(filepath.Join(dir, jsonlName))
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
 }

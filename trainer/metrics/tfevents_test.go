@@ -193,7 +193,7 @@ func TestResumedRunStartsANewEventFile(t *testing.T) {
 
 func TestEventFileKeepsEveryValueOfARow(t *testing.T) {
 	dir := t.TempDir()
-	l, err := OpenLog(dir, 0)
+	l, err := OpenLog(dir, 0, true)
 	require.NoError(t, err)
 	var r Row
 	r.SetInt(Step, 0)

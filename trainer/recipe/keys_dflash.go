@@ -80,7 +80,7 @@ var geometryKeys = []key{
 		meaning: "must be the target's",
 		in:      func(r *Recipe) any { return &r.DFlash.Architecture.VocabSize }, out: func(r *Resolved) any { return &r.VocabSize }},
 	{name: arch + "max_position_embeddings", kind: kindInt, rule: atLeast(1), def: inherited,
-		meaning: "written to the exported config.json",
+		meaning: "taken from Model-Optimizer's recipe; the export states the target's",
 		in:      func(r *Recipe) any { return &r.DFlash.Architecture.MaxPositionEmbeddings }, out: func(r *Resolved) any { return &r.MaxPositionEmbeddings }},
 	{name: arch + "rms_norm_eps", kind: kindFloat, rule: positive, def: inherited,
 		meaning: "ε of the draft's RMSNorm",
