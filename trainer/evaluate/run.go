@@ -13,6 +13,7 @@ import (
 const (
 	DefaultResamples = 2000
 	timedPrompts     = 8
+	warmUpTokens     = 2
 )
 
 // Options say how prompts are decoded: greedily, as the lossless check wants it.
@@ -58,6 +59,18 @@ func (opt Options) resamples() int {
 		return DefaultResamples
 	}
 	return opt.Resamples
+}
+
+// WarmUp decodes a few tokens in every way, so that no time of Alone and Compare has the
+// compilation of kernels in it.
+func WarmUp(ctx context.Context, d *domino.Decoder, prompts [][]int32, opt Options) error {
+	opt.MaxNewTokens = min(opt.MaxNewTokens, warmUpTokens)
+	for _, how := range []domino.DecodeOptions{{NoDraft: true}, {HeadOff: true}, {}} {
+		if _, err := opt.decode(ctx, d, prompts[:min(len(prompts), opt.Batch)], how); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Alone decodes with the target alone: what Compare measures drafts against.

@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"vkdomino/domino"
+	"vkdomino/internal/fail"
+	"vkdomino/model"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+	"vkdomino/trainer/evaluate"
+	"vkdomino/trainer/recipe"
+	"vkdomino/vk"
+)
+
+// evalFlags is the command line of eval; 0 and "" stand for what recipe or draft say.
+type evalFlags struct {
+	target, draft, against, data, template string
+	prompts, maxNew, draftTokens, batch    int
+	precision                              string
+	device                                 int
+	json, html                             string
+}
+
+func newEvalCommand() *cobra.Command {
+	var f evalFlags
+	cmd := &cobra.Command{
+		Use:   "eval --draft DIR [--target DIR] [--data FILE.jsonl]",
+		Short: "Measure a draft: acceptance length, target calls, times, and whether it is lossless",
+		Long: "Decode the prompts of FILE greedily with target and draft, with the draft's head, with the head off and\n" +
+			"with the target alone. A prompt is all messages before the first answer. DIR of --draft is an export or a\n" +
+			"checkpoint of a run; a checkpoint brings target, data, precision and lengths of its recipe, which flags\n" +
+			"override. An answer that is not the target's own ends with exit code 7.",
+		Example: "  vkdomino eval --draft runs/demo/checkpoint-600 --prompts -1\n" +
+			"  vkdomino eval --target Qwen3-8B --draft my-draft --against other-draft --data eval.jsonl --html eval.html",
+		Args: argCount(0, 0, "flags alone"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runEval(cmd.Context(), f) },
+	}
+	s := cmd.Flags()
+	s.StringVar(&f.target, "target", "", "the target's folder; default: the checkpoint's recipe")
+	s.StringVar(&f.draft, "draft", "", "the draft: an export or a checkpoint")
+	s.StringVar(&f.against, "against", "", "a second draft to show beside it")
+	s.StringVar(&f.data, "data", "", "JSONL file of conversations; default: run.eval_data of the checkpoint's recipe")
+	s.StringVar(&f.template, "template", "", "chat template to use instead of the target's")
+	s.IntVar(&f.prompts, "prompts", 0, "prompts to decode, -1 for all; default: the checkpoint's recipe, or all")
+	s.IntVar(&f.maxNew, "max-new-tokens", 0, "length of an answer; default: the checkpoint's recipe, or 64")
+	s.IntVar(&f.draftTokens, "draft-tokens", 0, "K, tokens drafted in a cycle; default: what the draft says, or its block size - 1")
+	s.StringVar(&f.precision, "precision", "", "storage of weights and activations, bf16 or f32; default: the checkpoint's recipe, or bf16")
+	s.IntVar(&f.device, "device", -1, "number of the device, -1 for the best one")
+	s.IntVar(&f.batch, "batch", 1, "prompts decoded at a time: the times are of such passes")
+	s.StringVar(&f.json, "json", "", "write the result as JSON to this file, - for standard output")
+	s.StringVar(&f.html, "html", "", "write the result as one HTML page to this file")
+	return cmd
+}
+
+func runEval(ctx context.Context, f evalFlags) (err error) {
+	e, err := openEvaluation(f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.close()) }()
+	device, err := openDevice(e.flags.device)
+	if err != nil {
+		return err
+	}
+	defer closeDevice(device, &err)
+	result, err := e.run(ctx, device)
+	if err != nil {
+		return err
+	}
+	if err := writeEval(e.flags, result); err != nil {
+		return err
+	}
+	if !result.Lossless() {
+		return fail.New(fail.Gate, "report it with the JSON file", "eval: want every answer to be the target's own; see the lossless column")
+	}
+	return nil
+}
+
+// evaluation is what eval has opened.
+type evaluation struct {
+	flags   evalFlags // with their defaults filled in
+	target  *evaluate.Target
+	drafts  []*evaluate.Source
+	prompts [][]int32
+}
+
+// openEvaluation reads and checks everything that needs no device.
+func openEvaluation(f evalFlags) (*evaluation, error) {
+	if f.draft == "" {
+		return nil, fail.New(fail.Usage, "see `vkdomino eval --help`", "eval: want --draft, got none")
+	}
+	e := &evaluation{flags: f}
+	if err := e.open(); err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	return e, nil
+}
+
+func (e *evaluation) open() error {
+	for _, path := range []string{e.flags.draft, e.flags.against} {
+		if path == "" {
+			continue
+		}
+		s, err := evaluate.OpenDraft(path)
+		if err != nil {
+			return err
+		}
+		e.drafts = append(e.drafts, s)
+	}
+	e.flags.inherit(e.drafts[0].Recipe)
+	if err := e.flags.check(); err != nil {
+		return err
+	}
+	var err error
+	if e.target, err = evaluate.OpenTarget(e.flags.target, e.flags.template); err != nil {
+		return err
+	}
+	for _, s := range e.drafts {
+		if err := s.Check(e.target); err != nil {
+			return err
+		}
+	}
+	e.prompts, err = e.target.Prompts(e.flags.data, e.flags.prompts)
+	return err
+}
+
+func (e *evaluation) close() error {
+	var errs []error
+	for _, s := range e.drafts {
+		errs = append(errs, s.Close())
+	}
+	if e.target != nil {
+		errs = append(errs, e.target.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// inherit fills what the command line leaves open: from a checkpoint's recipe, else the defaults.
+func (f *evalFlags) inherit(r *recipe.Resolved) {
+	if r == nil {
+		r = &recipe.Resolved{EvalPrompts: -1, EvalMaxNewTokens: 64, Precision: "bf16", Device: -1}
+	}
+	for _, v := range []struct {
+		to   *string
+		from string
+	}{{&f.target, r.ModelPath}, {&f.template, r.ChatTemplate}, {&f.data, r.EvalData}, {&f.precision, r.Precision}} {
+		if *v.to == "" {
+			*v.to = v.from
+		}
+	}
+	for _, v := range []struct {
+		to   *int
+		from int
+	}{{&f.prompts, r.EvalPrompts}, {&f.maxNew, r.EvalMaxNewTokens}} {
+		if *v.to == 0 {
+			*v.to = v.from
+		}
+	}
+}
+
+func (f *evalFlags) check() error {
+	const hint = "see `vkdomino eval --help`"
+	switch {
+	case f.target == "" || f.data == "":
+		return fail.New(fail.Usage, hint, "eval: want --target and --data, which only a checkpoint's recipe replaces")
+	case f.prompts < -1 || f.maxNew < 1 || f.batch < 1 || f.draftTokens < 0:
+		return fail.New(fail.Usage, hint, "eval: want --prompts of -1 or more, --max-new-tokens and --batch of 1 or more and --draft-tokens of 0 or more, got %d, %d, %d and %d",
+			f.prompts, f.maxNew, f.batch, f.draftTokens)
+	}
+	_, err := f.dtype()
+	return err
+}
+
+func (f *evalFlags) dtype() (tensors.DType, error) {
+	dtype, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[f.precision]
+	if !ok {
+		return dtype, fail.New(fail.Usage, "", "--precision: want bf16 or f32, got %q", f.precision)
+	}
+	return dtype, nil
+}
+
+// run decodes with every draft and with the target alone.
+func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Result, error) {
+	c, f := ops.New(device), e.flags
+	defer c.Release()
+	opt := evaluate.Options{MaxNewTokens: f.maxNew, Batch: f.batch,
+		Stops: evaluate.Stops(e.target.Config, e.target.Tokenizer, e.target.Specials.EOS)}
+	result := &evaluate.Result{FormatVersion: evaluate.FormatVersion, Target: f.target, Data: f.data, Device: device.Name, Precision: f.precision,
+		Prompts: len(e.prompts), MaxNewTokens: f.maxNew, Batch: min(f.batch, len(e.prompts)), Resamples: evaluate.DefaultResamples}
+	target, err := e.loadTarget(c)
+	if err != nil {
+		return nil, err
+	}
+	var alone *domino.Decoding
+	for _, s := range e.drafts {
+		d, err := e.decoder(c, target, s, opt)
+		if err != nil {
+			return nil, err
+		}
+		if err := evaluate.WarmUp(ctx, d, e.prompts, opt); err != nil {
+			return nil, err
+		}
+		if alone == nil {
+			fmt.Fprintf(os.Stderr, "decoding %d prompts on %s\n", len(e.prompts), device.Name)
+			if alone, err = evaluate.Alone(ctx, d, e.prompts, opt); err != nil {
+				return nil, err
+			}
+			result.NoDraft = evaluate.NewMeasure(alone, alone, 0, result.Resamples)
+		}
+		draft, err := evaluate.Compare(ctx, d, s.Config, e.prompts, alone, opt)
+		if err != nil {
+			return nil, err
+		}
+		if draft.Parts, err = evaluate.TimeParts(ctx, d, e.prompts, opt); err != nil {
+			return nil, err
+		}
+		draft.Path, draft.Step = s.Path, s.Step
+		result.Drafts = append(result.Drafts, draft)
+	}
+	return result, nil
+}
+
+// loadTarget uploads the target, with RoPE tables for the longest block of any draft.
+func (e *evaluation) loadTarget(c *ops.Context) (*model.Target, error) {
+	dtype, err := e.flags.dtype()
+	if err != nil {
+		return nil, err
+	}
+	block := 0
+	for _, s := range e.drafts {
+		block = max(block, s.Config.BlockSize)
+	}
+	cfg := e.target.Config
+	target, err := model.NewTarget(c, cfg, cfg.NumLayers-1, evaluate.Positions(e.prompts, e.flags.maxNew, block), dtype)
+	if err != nil {
+		return nil, err
+	}
+	return target, target.Load(c, e.target.Weights)
+}
+
+func (e *evaluation) decoder(c *ops.Context, target *model.Target, s *evaluate.Source, opt evaluate.Options) (*domino.Decoder, error) {
+	dtype, err := e.flags.dtype()
+	if err != nil {
+		return nil, err
+	}
+	draft, err := s.Load(c, dtype)
+	if err != nil {
+		return nil, err
+	}
+	k := e.flags.draftTokens
+	if k == 0 {
+		k = s.DraftTokens
+	}
+	return evaluate.Prepare(c, target, draft, e.prompts, k, opt)
+}

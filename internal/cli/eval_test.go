@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vkdomino/trainer/evaluate"
+	"vkdomino/trainer/recipe"
+)
+
+// TestEvalInheritsFromTheRecipe has flags before the recipe's values and these before defaults.
+func TestEvalInheritsFromTheRecipe(t *testing.T) {
+	r := &recipe.Resolved{ModelPath: "t", EvalData: "d", EvalPrompts: 8, EvalMaxNewTokens: 32, Precision: "f32", ChatTemplate: "c"}
+	f := evalFlags{data: "mine", prompts: -1, batch: 1}
+	f.inherit(r)
+	require.Equal(t, evalFlags{target: "t", data: "mine", template: "c", prompts: -1, maxNew: 32, precision: "f32", batch: 1}, f)
+	require.NoError(t, f.check())
+	f = evalFlags{target: "t", data: "d", batch: 1}
+	f.inherit(nil)
+	require.Equal(t, evalFlags{target: "t", data: "d", prompts: -1, maxNew: 64, precision: "bf16", batch: 1}, f)
+	require.NoError(t, f.check())
+}
+
+func TestEvalRefuses(t *testing.T) {
+	good := evalFlags{target: "t", data: "d", prompts: -1, maxNew: 64, precision: "bf16", batch: 1}
+	for name, change := range map[string]func(f *evalFlags){
+		"want --target": func(f *evalFlags) { f.target = "" },
+		"want --data":   func(f *evalFlags) { f.data = "" },
+		"-2, 64":        func(f *evalFlags) { f.prompts = -2 },
+		"-1, -5":        func(f *evalFlags) { f.maxNew = -5 },
+		"64, 0 and 0":   func(f *evalFlags) { f.batch = 0 },
+		"--precision":   func(f *evalFlags) { f.precision = "fp8" },
+	} {
+		f := good
+		change(&f)
+		err := f.check()
+		if name == "want --data" {
+			name = "--data"
+		}
+		require.ErrorContains(t, err, name)
+	}
+	_, err := openEvaluation(evalFlags{})
+	require.ErrorContains(t, err, "want --draft")
+	_, err = openEvaluation(evalFlags{draft: t.TempDir()})
+	require.Error(t, err)
+}
+
+func TestPrintEval(t *testing.T) {
+	one := 1
+	m := evaluate.Measure{Tau: 2.5, Low: 2.25, High: 2.75, Histogram: []int{1, 0, 3}, Accepted: []float64{0.75, 0.5}, CallsPerToken: 0.4, CallSpeedUp: 2.5,
+		Lossless: evaluate.Lossless{Equal: 3, Of: 4, Prompt: &one, Position: &one}}
+	r := &evaluate.Result{Target: "target", Prompts: 4, Drafts: []evaluate.Draft{{Path: "draft", Step: 7, DraftTokens: 2, Full: m, HeadOff: &m}}}
+	var out bytes.Buffer
+	printEval(&out, r)
+	for _, want := range []string{"draft (step 7)", "2.500   2.250 –  2.750", "2.50x", "3 of 4: prompt 2 differs at token 2", "25.0   0.0  75.0", "75.0  50.0"} {
+		require.Contains(t, out.String(), want)
+	}
+	require.False(t, r.Lossless())
+}

@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"vkdomino/internal/atomicfile"
+	"vkdomino/trainer/evaluate"
+)
+
+// writeEval prints the tables and writes the files that were asked for.
+func writeEval(f evalFlags, r *evaluate.Result) error {
+	if f.json != "-" {
+		printEval(os.Stdout, r)
+	}
+	if f.json == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if f.json == "-" {
+		_, err = os.Stdout.Write(text)
+		return err
+	}
+	return atomicfile.WriteFile(f.json, text, 0o644)
+}
+
+// printEval prints what was measured, a table for each kind of number.
+func printEval(w io.Writer, r *evaluate.Result) {
+	fmt.Fprintf(w, "target %s, %s\ndata   %s: %d prompts, %d new tokens, greedy, %d at a time, on %s\n",
+		r.Target, r.Precision, r.Data, r.Prompts, r.MaxNewTokens, r.Batch, r.Device)
+	for _, d := range r.Drafts {
+		fmt.Fprintf(w, "\ndraft  %s%s: %s, block size %d, %d drafted tokens\n\n", d.Path, stepText(d.Step), d.Kind, d.BlockSize, d.DraftTokens)
+		ways := waysOf(r, d)
+		printWays(w, ways)
+		printShares(w, "cycles by accepted length, %", ways, 1, func(m *evaluate.Measure) []float64 { return shares(m.Histogram) })
+		printShares(w, "accepted by draft position, %", ways, 1, func(m *evaluate.Measure) []float64 { return m.Accepted })
+		p := d.Parts
+		fmt.Fprintf(w, "\na cycle's parts (%d prompts): draft %.2f ms, head %.2f ms, verify %.2f ms\n", p.Prompts, p.Draft, p.Head, p.Verify)
+	}
+}
+
+func stepText(step int) string {
+	if step < 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (step %d)", step)
+}
+
+// way is one way of decoding, as a row of the tables.
+type way struct {
+	name string
+	m    *evaluate.Measure
+}
+
+func waysOf(r *evaluate.Result, d evaluate.Draft) []way {
+	if d.HeadOff == nil {
+		return []way{{"with the draft", &d.Full}, {"no draft", &r.NoDraft}}
+	}
+	return []way{{"with the head", &d.Full}, {"head off", d.HeadOff}, {"no draft", &r.NoDraft}}
+}
+
+func printWays(w io.Writer, ways []way) {
+	fmt.Fprintf(w, "%-15s %6s  %-15s %12s %10s %10s %10s  %s\n", "", "tau", "95 % interval", "calls/token", "call gain", "ms/cycle", "wall gain", "lossless")
+	for _, v := range ways {
+		m := v.m
+		fmt.Fprintf(w, "%-15s %6.3f  %6.3f – %6.3f %12.3f %9.2fx %10.2f %9.2fx  %s\n", v.name, m.Tau, m.Low, m.High, m.CallsPerToken,
+			m.CallSpeedUp, m.CycleMillis, m.WallSpeedUp, losslessText(m.Lossless))
+	}
+}
+
+func losslessText(l evaluate.Lossless) string {
+	if l.OK() {
+		return fmt.Sprintf("%d of %d", l.Equal, l.Of)
+	}
+	return fmt.Sprintf("%d of %d: prompt %d differs at token %d", l.Equal, l.Of, *l.Prompt+1, *l.Position+1)
+}
+
+// shares is counts over their sum.
+func shares(counts []int) []float64 {
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	out := make([]float64, len(counts))
+	for i, n := range counts {
+		out[i] = float64(n) / float64(max(sum, 1))
+	}
+	return out
+}
+
+// printShares prints a row of percentages for each way that drafts; the first column is
+// numbered from.
+func printShares(w io.Writer, title string, ways []way, from int, of func(*evaluate.Measure) []float64) {
+	fmt.Fprintf(w, "\n%s\n%-15s", title, "")
+	for i := range of(ways[0].m) {
+		fmt.Fprintf(w, " %5d", from+i)
+	}
+	fmt.Fprintln(w)
+	for _, v := range ways[:len(ways)-1] {
+		var row strings.Builder
+		for _, x := range of(v.m) {
+			fmt.Fprintf(&row, " %5.1f", 100*x)
+		}
+		fmt.Fprintf(w, "%-15s%s\n", v.name, row.String())
+	}
+}
