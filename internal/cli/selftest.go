@@ -21,8 +21,9 @@ func newSelftestCommand() *cobra.Command {
 		Use:   "selftest",
 		Short: "Compare this device with what the reference implementation computed",
 		Long: "Run conformance cases of the reference implementation on a device and compare quantity by quantity:\n" +
-			"features, hidden states, losses, gradients, weights after the last step. Exits with 7 where a limit is not met.",
-		Example: "  vkdomino selftest\n  vkdomino selftest --precision bf16 --device 1\n  vkdomino selftest --case testdata/golden/odd-b16",
+			"features, hidden states, losses, gradients, weights after the last step; of a decoding case (generation.json)\n" +
+			"tokens, acceptance lengths, token ids and chats. Exits with 7 where a limit is not met.",
+		Example: "  vkdomino selftest\n  vkdomino selftest --precision bf16 --device 1\n  vkdomino selftest --case testdata/golden/odd-b16\n  vkdomino selftest --case testdata/golden/gen-b8",
 		Args:    argCount(0, 0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			dt, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[precision]
@@ -62,7 +63,7 @@ func runSelftest(dirs []string, precision tensors.DType, index int) (err error) 
 	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
 	failed, context := 0, ops.New(device) // one for all cases: compiled kernels stay
 	for _, dir := range dirs {
-		c, err := selftest.Open(dir)
+		c, err := selftest.OpenAny(dir)
 		if err != nil {
 			return err
 		}
