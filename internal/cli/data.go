@@ -22,7 +22,7 @@ func newDataCommand() *cobra.Command {
 		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newTokensCommand(), newRenderCommand())
+	cmd.AddCommand(newTokensCommand(), newRenderCommand(), newCheckCommand())
 	return cmd
 }
 

@@ -65,10 +65,7 @@ type Dataset struct {
 // code 1 and names file, line, what was found and what is wanted; rows left out
 // are counted.
 func Load(opt Options) (*Dataset, error) {
-	d := &Dataset{Counts: map[string]int{}, SeqLen: opt.SeqLen}
-	for _, r := range reasons {
-		d.Counts[r] = 0
-	}
+	d := newDataset(opt.SeqLen)
 	if opt.SeqLen <= 0 || opt.SampleSize == 0 || opt.SampleSize < -1 {
 		return nil, fail.New(fail.Usage, "sample_size is -1 or positive, training_seq_len positive",
 			"data: load: want a length and a sample size, got %d and %d", opt.SeqLen, opt.SampleSize)
@@ -89,10 +86,17 @@ func Load(opt Options) (*Dataset, error) {
 	return d, d.check(opt)
 }
 
+// newDataset has no row yet, and every reason counted 0 times.
+func newDataset(seqLen int) *Dataset {
+	d := &Dataset{Counts: map[string]int{}, SeqLen: seqLen}
+	for _, r := range reasons {
+		d.Counts[r] = 0
+	}
+	return d
+}
+
 func (d *Dataset) add(opt Options, line int, conv Conversation) error {
-	d.Read++
-	if !conv.isText && !conv.HasAssistant() {
-		d.Counts[ReasonNoAssistant]++
+	if d.skips(conv) {
 		return nil
 	}
 	e, err := opt.Encode(conv)
@@ -104,6 +108,22 @@ func (d *Dataset) add(opt Options, line int, conv Conversation) error {
 	} else if e.MaskErr != nil {
 		return e.MaskErr
 	}
+	d.keep(opt, line, e)
+	return nil
+}
+
+// skips counts a row, and says whether it has no answer to learn from.
+func (d *Dataset) skips(conv Conversation) bool {
+	d.Read++
+	if conv.isText || conv.HasAssistant() {
+		return false
+	}
+	d.Counts[ReasonNoAssistant]++
+	return true
+}
+
+// keep cuts an encoded row to its length and keeps it, or counts why not.
+func (d *Dataset) keep(opt Options, line int, e Encoded) {
 	n := min(len(e.IDs), opt.SeqLen)
 	row := Row{IDs: e.IDs[:n:n], LossMask: e.Mask[:n:n], Line: line}
 	switch {
@@ -117,7 +137,6 @@ func (d *Dataset) add(opt Options, line int, conv Conversation) error {
 			d.Cut++
 		}
 	}
-	return nil
 }
 
 func (d *Dataset) check(opt Options) error {
