@@ -28,10 +28,13 @@ void main() {
 	const uint j0 = gl_WorkGroupID.x * LANES * TN; // columns j0 + t*LANES + lane
 	float c[TM * TN];
 	[[unroll]] for (uint i = 0u; i < TM * TN; i++) c[i] = 0.0;
+	uint ra[TM / LANES], rb[TN];
+	[[unroll]] for (uint r = 0u; r < TM / LANES; r++) ra[r] = row_a(i0 + r * LANES + lane, M);
+	[[unroll]] for (uint t = 0u; t < TN; t++) rb[t] = row_b(j0 + t * LANES + lane, N);
 	for (uint k = first; k < last; k += 4u) {
 		vec4 a[TM / LANES], b[TN];
-		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = load_a(i0 + r * LANES + lane, k, M, last);
-		[[unroll]] for (uint t = 0u; t < TN; t++) b[t] = load_b(j0 + t * LANES + lane, k, N, last);
+		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = along_a(ra[r], k, last);
+		[[unroll]] for (uint t = 0u; t < TN; t++) b[t] = along_b(rb[t], k, last);
 		[[unroll]] for (uint q = 0u; q < 4u; q++)
 			[[unroll]] for (uint m = 0u; m < TM; m++) {
 				float x = subgroupShuffle(a[m / LANES][q], m % LANES);
@@ -45,9 +48,11 @@ void main() {
 	vec4 c[TM];
 	[[unroll]] for (uint m = 0u; m < TM; m++) c[m] = vec4(0);
 #ifdef LAYOUT_NN
+	uint ra[TM / LANES];
+	[[unroll]] for (uint r = 0u; r < TM / LANES; r++) ra[r] = row_a(i0 + r * LANES + lane, M);
 	for (uint k = first; k < last; k += 4u) {
 		vec4 a[TM / LANES], b[4]; // of a row, four steps of k
-		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = load_a(i0 + r * LANES + lane, k, M, last);
+		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = along_a(ra[r], k, last);
 		[[unroll]] for (uint q = 0u; q < 4u; q++) b[q] = load_b(k + q, j, last, N);
 		[[unroll]] for (uint q = 0u; q < 4u; q++)
 			[[unroll]] for (uint m = 0u; m < TM; m++) c[m] += subgroupShuffle(a[m / LANES][q], m % LANES) * b[q];

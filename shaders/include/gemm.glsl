@@ -47,6 +47,24 @@ vec4 load_b(uint row, uint col, uint rows, uint cols) {
 	return v;
 }
 
+// The same from a row whose address is known: CPU drivers do not move it out of a loop.
+uint row_a(uint row, uint rows) { return a0 + min(row, rows - 1u) * lda; }
+uint row_b(uint row, uint rows) { return b0 + min(row, rows - 1u) * ldb; }
+
+vec4 along_a(uint at, uint col, uint cols) {
+	if (VECTOR_A) return LOAD4(A, at + col);
+	vec4 v = vec4(0);
+	[[unroll]] for (uint i = 0u; i < 4u; i++) if (col + i < cols) v[i] = LOAD(A, at + col + i);
+	return v;
+}
+
+vec4 along_b(uint at, uint col, uint cols) {
+	if (VECTOR_B) return LOAD4(B, at + col);
+	vec4 v = vec4(0);
+	[[unroll]] for (uint i = 0u; i < 4u; i++) if (col + i < cols) v[i] = LOAD(B, at + col + i);
+	return v;
+}
+
 void store_c(uint row, uint col, float v) {
 	if (row >= M || col >= N) return;
 	if (ADD) v += OUT_LOAD(D, d0 + row * ldd + col);
