@@ -55,7 +55,14 @@ func runDemo(ctx context.Context) error {
 	if err := train(ctx, r, notices, trainFlags{}); err != nil {
 		return err
 	}
-	return demoSummary()
+	if err := demoSummary(); err != nil {
+		return err
+	}
+	if err := demoDecoding(ctx, r.Training.MaxSteps); err != nil {
+		return err
+	}
+	demoNext(r.Training.MaxSteps)
+	return nil
 }
 
 func setDemoAside() error {
@@ -97,7 +104,7 @@ func diskError(err error) error {
 	return fail.New(fail.Disk, "free some space, or run the demo in a folder that can be written", "demo: %w", err)
 }
 
-// demoSummary says what was made and what to do next.
+// demoSummary says how well the draft was trained.
 func demoSummary() error {
 	rows, err := metrics.ReadRows(filepath.Join(demoDir, "metrics.jsonl"))
 	if err != nil {
@@ -115,8 +122,35 @@ func demoSummary() error {
 	fmt.Printf("\nmean of the last %d steps        with the head   backbone alone\n", len(tail))
 	fmt.Printf("  loss                            %10.3f     %12.3f\n", mean(metrics.FinalLoss), mean(metrics.BaseLoss))
 	fmt.Printf("  accuracy                        %10.3f     %12.3f\n", mean(metrics.Accuracy), mean(metrics.BaseAccuracy))
-	fmt.Printf("\nwhat it made\n  %-40s loss and accuracy by step\n  %-40s one line a step\n  %-40s for TensorBoard\n  %-40s the newest checkpoint\n  %-40s the draft, as SpecForge and SGLang load it\n",
-		demoDir+"/curves.png", demoDir+"/metrics.jsonl", demoDir+"/tensorboard", checkpoint.Dir(demoDir, len(rows)), demoDir+"/export")
-	fmt.Printf("\nnext\n  vkdomino doctor configs/qwen3-8b.toml    does your GPU hold the real thing?\n  vkdomino train configs/demo.toml         the same as a run of your own: stop it, start it again\n")
 	return nil
+}
+
+// demoBatch is the number of prompts that the demo decodes at a time: all of them.
+const demoBatch = 48
+
+// demoDecoding decodes the demo's held-out prompts with the checkpoint's draft and shows what
+// its users would get.
+func demoDecoding(ctx context.Context, steps int) error {
+	result, err := measure(ctx, evalFlags{draft: checkpoint.Dir(demoDir, steps), prompts: -1, batch: demoBatch, device: -1, quick: true})
+	if err != nil {
+		return err
+	}
+	d := result.Drafts[0]
+	fmt.Printf("\n%d new prompts decoded, %d drafted tokens a cycle\n%-28s %6s %18s %9s %9s\n", result.Prompts, d.DraftTokens,
+		"", "tau", "target calls/token", "speed-up", "lossless")
+	for _, v := range waysOf(result, d) {
+		fmt.Printf("  %-26s %6.2f %18.2f %8.2fx %9s\n", v.name, v.m.Tau, v.m.CallsPerToken, v.m.CallSpeedUp, losslessText(v.m.Lossless))
+	}
+	fmt.Printf("tau: tokens that a call of the target gives, mean over prompts; speed-up: in calls of the target\n")
+	if !result.Lossless() {
+		return fail.New(fail.Gate, "run `vkdomino selftest`", "demo: want every answer to be the target's own")
+	}
+	return nil
+}
+
+// demoNext says what was made and what to do next.
+func demoNext(steps int) {
+	fmt.Printf("\nwhat it made\n  %-40s loss and accuracy by step\n  %-40s one line a step\n  %-40s for TensorBoard\n  %-40s the newest checkpoint\n  %-40s the draft, as SpecForge and SGLang load it\n",
+		demoDir+"/curves.png", demoDir+"/metrics.jsonl", demoDir+"/tensorboard", checkpoint.Dir(demoDir, steps), demoDir+"/export")
+	fmt.Printf("\nnext\n  vkdomino doctor configs/qwen3-8b.toml    does your GPU hold the real thing?\n  vkdomino train configs/demo.toml         the same as a run of your own: stop it, start it again\n")
 }

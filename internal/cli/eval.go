@@ -25,6 +25,7 @@ type evalFlags struct {
 	precision                              string
 	device                                 int
 	json, html                             string
+	quick                                  bool // without Parts and warming up, which only times need
 }
 
 func newEvalCommand() *cobra.Command {
@@ -58,28 +59,33 @@ func newEvalCommand() *cobra.Command {
 	return cmd
 }
 
-func runEval(ctx context.Context, f evalFlags) (err error) {
-	e, err := openEvaluation(f)
+func runEval(ctx context.Context, f evalFlags) error {
+	result, err := measure(ctx, f)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.close()) }()
-	device, err := openDevice(e.flags.device)
-	if err != nil {
-		return err
-	}
-	defer closeDevice(device, &err)
-	result, err := e.run(ctx, device)
-	if err != nil {
-		return err
-	}
-	if err := writeEval(e.flags, result); err != nil {
+	if err := writeEval(f, result); err != nil {
 		return err
 	}
 	if !result.Lossless() {
 		return fail.New(fail.Gate, "report it with the JSON file", "eval: want every answer to be the target's own; see the lossless column")
 	}
 	return nil
+}
+
+// measure opens what the flags name and a device, and decodes.
+func measure(ctx context.Context, f evalFlags) (result *evaluate.Result, err error) {
+	e, err := openEvaluation(f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, e.close()) }()
+	device, err := openDevice(e.flags.device)
+	if err != nil {
+		return nil, err
+	}
+	defer closeDevice(device, &err)
+	return e.run(ctx, device)
 }
 
 // evaluation is what eval has opened.
@@ -193,6 +199,7 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 		Stops: evaluate.Stops(e.target.Config, e.target.Tokenizer, e.target.Specials.EOS)}
 	result := &evaluate.Result{FormatVersion: evaluate.FormatVersion, Target: f.target, Data: f.data, Device: device.Name, Precision: f.precision,
 		Prompts: len(e.prompts), MaxNewTokens: f.maxNew, Batch: min(f.batch, len(e.prompts)), Resamples: evaluate.DefaultResamples}
+	fmt.Fprintf(os.Stderr, "decoding %d prompts on %s\n", len(e.prompts), device.Name)
 	target, err := e.loadTarget(c)
 	if err != nil {
 		return nil, err
@@ -203,11 +210,12 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 		if err != nil {
 			return nil, err
 		}
-		if err := evaluate.WarmUp(ctx, d, e.prompts, opt); err != nil {
-			return nil, err
+		if !f.quick {
+			if err := evaluate.WarmUp(ctx, d, e.prompts, opt); err != nil {
+				return nil, err
+			}
 		}
 		if alone == nil {
-			fmt.Fprintf(os.Stderr, "decoding %d prompts on %s\n", len(e.prompts), device.Name)
 			if alone, err = evaluate.Alone(ctx, d, e.prompts, opt); err != nil {
 				return nil, err
 			}
@@ -217,8 +225,10 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 		if err != nil {
 			return nil, err
 		}
-		if draft.Parts, err = evaluate.TimeParts(ctx, d, e.prompts, opt); err != nil {
-			return nil, err
+		if !f.quick {
+			if draft.Parts, err = evaluate.TimeParts(ctx, d, e.prompts, opt); err != nil {
+				return nil, err
+			}
 		}
 		draft.Path, draft.Step = s.Path, s.Step
 		result.Drafts = append(result.Drafts, draft)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,7 @@ func TestEvalRefuses(t *testing.T) {
 	good := evalFlags{target: "t", data: "d", prompts: -1, maxNew: 64, precision: "bf16", batch: 1}
 	for name, change := range map[string]func(f *evalFlags){
 		"want --target": func(f *evalFlags) { f.target = "" },
-		"want --data":   func(f *evalFlags) { f.data = "" },
+		"and --data":    func(f *evalFlags) { f.data = "" },
 		"-2, 64":        func(f *evalFlags) { f.prompts = -2 },
 		"-1, -5":        func(f *evalFlags) { f.maxNew = -5 },
 		"64, 0 and 0":   func(f *evalFlags) { f.batch = 0 },
@@ -35,11 +36,7 @@ func TestEvalRefuses(t *testing.T) {
 	} {
 		f := good
 		change(&f)
-		err := f.check()
-		if name == "want --data" {
-			name = "--data"
-		}
-		require.ErrorContains(t, err, name)
+		require.ErrorContains(t, f.check(), name)
 	}
 	_, err := openEvaluation(evalFlags{})
 	require.ErrorContains(t, err, "want --draft")
@@ -58,4 +55,21 @@ func TestPrintEval(t *testing.T) {
 		require.Contains(t, out.String(), want)
 	}
 	require.False(t, r.Lossless())
+}
+
+// TestEvalPage wants a page with every number that fetches nothing.
+func TestEvalPage(t *testing.T) {
+	m := evaluate.Measure{Tau: 2.5, Low: 2.25, High: 2.75, Histogram: []int{1, 0, 3}, Accepted: []float64{0.75, 0.5}, Lossless: evaluate.Lossless{Equal: 4, Of: 4}}
+	r := &evaluate.Result{Target: "<target>", Prompts: 4, NoDraft: m, Drafts: []evaluate.Draft{{Path: "draft", Step: -1, DraftTokens: 2, Full: m, HeadOff: &m},
+		{Path: "plain", Step: -1, Full: evaluate.Measure{Histogram: []int{0}}}}}
+	var out bytes.Buffer
+	require.NoError(t, writePage(&out, r))
+	text := out.String()
+	require.Contains(t, text, "&lt;target&gt;")
+	require.Equal(t, 6, strings.Count(text, "<svg"))
+	require.Contains(t, text, "2.250 – 2.750")
+	require.Contains(t, text, ">75.0<")
+	require.NotContains(t, text, "NaN")
+	require.NotContains(t, text, "ZgotmplZ")
+	require.NotContains(t, text, "http")
 }

@@ -16,6 +16,11 @@ func writeEval(f evalFlags, r *evaluate.Result) error {
 	if f.json != "-" {
 		printEval(os.Stdout, r)
 	}
+	if f.html != "" {
+		if err := atomicfile.Write(f.html, 0o644, func(w io.Writer) error { return writePage(w, r) }); err != nil {
+			return err
+		}
+	}
 	if f.json == "" {
 		return nil
 	}
