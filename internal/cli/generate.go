@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vkdomino/domino"
+	"vkdomino/internal/fail"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+	"vkdomino/trainer"
+)
+
+// generateFlags is the command line of generate.
+type generateFlags struct {
+	target, draft, prompt string
+	chat, compare         bool
+	maxNew, draftTokens   int
+	candidates, device    int
+	filter                ops.Filter
+	seed                  uint64
+	sampling, precision   string
+	input                 io.Reader
+	text                  *os.File // answers
+	summary               io.Writer
+}
+
+func newGenerateCommand() *cobra.Command {
+	var f generateFlags
+	cmd := &cobra.Command{
+		Use:   "generate --target DIR [--draft DIR] [--prompt TEXT | --chat]",
+		Short: "Decode speculatively with a draft: text as it is verified, speed and acceptance length",
+		Long: "Decode with a target and an exported draft. Text goes to stdout as soon as the target has verified it; on a\n" +
+			"terminal what the draft got right is green (not with NO_COLOR). Tokens per second and the acceptance length τ\n" +
+			"go to stderr. With --chat each line of stdin is a user's message, rendered with the target's chat template.",
+		Example: "  vkdomino generate --target Qwen3-0.6B --draft runs/my/export --prompt 'Once upon a time' --compare\n" +
+			"  vkdomino generate --target Qwen3-0.6B --draft runs/my/export --chat --temperature 0.7 --top-p 0.9",
+		Args: argCount(0, 0, "no arguments, a prompt comes with --prompt"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.input, f.text, f.summary = cmd.InOrStdin(), os.Stdout, cmd.ErrOrStderr()
+			return runGenerate(cmd.Context(), f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.target, "target", "", "folder of the target")
+	flags.StringVar(&f.draft, "draft", "", "folder of an exported draft; default: the target alone")
+	flags.StringVar(&f.prompt, "prompt", "", "text to go on with")
+	flags.BoolVar(&f.chat, "chat", false, "chat: every line of stdin is a message")
+	flags.IntVar(&f.maxNew, "max-new-tokens", 128, "tokens of an answer at most")
+	flags.Float64Var(&f.filter.Temperature, "temperature", 0, "sampling temperature; 0: greedy")
+	flags.Float64Var(&f.filter.TopP, "top-p", 1, "sample from the most probable tokens that sum to this")
+	flags.IntVar(&f.filter.TopK, "top-k", 0, "sample from so many most probable tokens; 0: all")
+	flags.Uint64Var(&f.seed, "seed", 0, "seed of sampling")
+	flags.StringVar(&f.sampling, "sampling", string(domino.Equality), "how sampled tokens are verified: equality or rejection")
+	flags.IntVar(&f.draftTokens, "draft-tokens", 0, "drafted tokens of a cycle; 0: as the draft says, else block size - 1")
+	flags.IntVar(&f.candidates, "candidates", 0, "tokens of a row that the head corrects; 0: the whole vocabulary")
+	flags.StringVar(&f.precision, "precision", "f32", "storage of weights and activations: f32 or bf16")
+	flags.IntVar(&f.device, "device", -1, "number of the device; -1: the best one")
+	flags.BoolVar(&f.compare, "compare", false, "decode without the draft as well, and compare")
+	return cmd
+}
+
+// check refuses values of the command line that need no file to be wrong.
+func (f *generateFlags) check() (tensors.DType, error) {
+	dtype, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[f.precision]
+	const help = "see `vkdomino generate --help`"
+	switch {
+	case !ok:
+		return dtype, fail.New(fail.Usage, "", "--precision: want f32 or bf16, got %q", f.precision)
+	case f.target == "":
+		return dtype, fail.New(fail.Usage, help, "--target: want a folder, got none")
+	case (f.prompt == "") == !f.chat:
+		return dtype, fail.New(fail.Usage, help, "want either --prompt TEXT or --chat")
+	case f.compare && f.draft == "":
+		return dtype, fail.New(fail.Usage, help, "--compare: want a draft to compare with, got none")
+	case f.maxNew < 1:
+		return dtype, fail.New(fail.Usage, "", "--max-new-tokens: want at least 1, got %d", f.maxNew)
+	case f.sampling != string(domino.Equality) && f.sampling != string(domino.Rejection):
+		return dtype, fail.New(fail.Usage, "", "--sampling: want %s or %s, got %q", domino.Equality, domino.Rejection, f.sampling)
+	case !(f.filter.Temperature >= 0) || f.filter.TopK < 0 || !(f.filter.TopP >= 0 && f.filter.TopP <= 1):
+		return dtype, fail.New(fail.Usage, "", "sampling: want --temperature and --top-k of at least 0 and --top-p from 0 to 1, got %v, %d and %v",
+			f.filter.Temperature, f.filter.TopK, f.filter.TopP)
+	}
+	return dtype, nil
+}
+
+// runGenerate opens everything and answers the prompt, or the messages of a chat.
+func runGenerate(ctx context.Context, f generateFlags) (err error) {
+	dtype, err := f.check()
+	if err != nil {
+		return err
+	}
+	pair, err := trainer.OpenPair(f.target, f.draft)
+	if err != nil {
+		return err
+	}
+	defer pair.Close()
+	if pair.Tokenizer == nil {
+		return fail.New(fail.Other, "give a target with its tokenizer", "generate: %s: want tokenizer.json, got none", f.target)
+	}
+	s := &speaker{generateFlags: f, pair: pair}
+	if err := s.readPrompt(); err != nil {
+		return err
+	}
+	device, err := openDevice(f.device)
+	if err != nil {
+		return err
+	}
+	defer closeDevice(device, &err)
+	cfg := domino.DecoderConfig{Slots: 1, Context: s.context, Candidates: f.candidates}
+	if pair.Draft != nil {
+		if cfg.DraftTokens = f.draftTokens; cfg.DraftTokens == 0 {
+			cfg.DraftTokens = pair.DraftTokens()
+		}
+	}
+	c := ops.New(device)
+	defer c.Release()
+	if s.decoder, err = pair.Load(c, cfg, dtype); err != nil {
+		return err
+	}
+	if err := s.warmUp(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
+	if f.chat {
+		return s.chat(ctx)
+	}
+	_, err = s.answer(ctx, s.prompt)
+	return err
+}
+
+// speaker answers prompts and shows the answers.
+type speaker struct {
+	generateFlags
+	pair    *trainer.Pair
+	decoder *domino.Decoder
+	context int     // tokens of a prompt and its answer at most
+	prompt  []int32 // of --prompt
+}
+
+// maxChat bounds the context of a chat, whose caches are allocated at its start.
+const maxChat = 4096
+
+// readPrompt encodes --prompt and settles the length of the context.
+func (s *speaker) readPrompt() error {
+	if s.generateFlags.chat {
+		s.context = min(maxChat, s.pair.Target.MaxPositions)
+		return nil
+	}
+	var err error
+	if s.prompt, _, err = s.pair.Tokenizer.Encode(s.generateFlags.prompt); err != nil {
+		return err
+	}
+	s.context = len(s.prompt) + s.maxNew
+	if s.context > s.pair.Target.MaxPositions {
+		return fail.New(fail.Usage, "shorten the prompt or lower --max-new-tokens", "generate: prompt: want at most the target's %d tokens with the answer, got %d and an answer of %d",
+			s.pair.Target.MaxPositions, len(s.prompt), s.maxNew)
+	}
+	return nil
+}
+
+// answer decodes a prompt, shows its answer and what it cost, and returns the text.
+func (s *speaker) answer(ctx context.Context, prompt []int32) (string, error) {
+	p := newPrinter(s.text, s.pair, s.colours())
+	out, err := s.decode(ctx, prompt, false, p.tokens)
+	text, written := p.finish()
+	if err != nil || written != nil {
+		return text, errors.Join(interrupted(ctx, err), written)
+	}
+	g := out.Generations[0]
+	if s.pair.Draft == nil {
+		fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without a draft\n", len(g.Tokens), rate(out))
+		return text, nil
+	}
+	fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, τ %.2f with %d drafted tokens, %d target calls\n",
+		len(g.Tokens), rate(out), domino.MeanLength(g.AcceptanceLengths), s.decoder.DraftTokens(), g.TargetCalls)
+	if s.compare {
+		err = s.withoutDraft(ctx, prompt, out)
+	}
+	return text, err
+}
+
+// withoutDraft decodes a prompt with the target alone and compares the speed; greedily, and
+// sampled with equality, the tokens must be those of out.
+func (s *speaker) withoutDraft(ctx context.Context, prompt []int32, out *domino.Decoding) error {
+	alone, err := s.decode(ctx, prompt, true, nil)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	a := alone.Generations[0]
+	fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without the draft, %d target calls: with it %.2f times as fast\n",
+		len(a.Tokens), rate(alone), a.TargetCalls, rate(out)/rate(alone))
+	independent := domino.Method(s.sampling) == domino.Rejection && !s.filter.Greedy()
+	if !independent && !slices.Equal(a.Tokens, out.Generations[0].Tokens) {
+		return fail.New(fail.Gate, "report the device, its driver and this command", "generate: the draft changed the target's tokens")
+	}
+	return nil
+}
+
+func (s *speaker) decode(ctx context.Context, prompt []int32, alone bool, show domino.OnTokens) (*domino.Decoding, error) {
+	opt := domino.DecodeOptions{MaxNewTokens: s.maxNew, StopTokens: s.pair.Stops, Sampling: s.filter, Method: domino.Method(s.sampling),
+		Seed: s.seed, NoDraft: alone}
+	return s.decoder.Generate(ctx, [][]int32{prompt}, opt, show)
+}
+
+// warmUp decodes a token, so that compiling kernels is in no answer's time.
+func (s *speaker) warmUp(ctx context.Context) error {
+	token := []int32{0}
+	kept := s.maxNew
+	s.maxNew = 1
+	defer func() { s.maxNew = kept }()
+	_, err := s.decode(ctx, token, false, nil)
+	if err == nil && s.compare {
+		_, err = s.decode(ctx, token, true, nil)
+	}
+	return err
+}
+
+// rate is tokens per second of the cycles; the prompt and the first token, which comes with
+// it, are in neither. Source: spec.md §14.4.
+func rate(d *domino.Decoding) float64 {
+	return float64(len(d.Generations[0].Tokens)-1) / max(d.Stats.Decode, time.Microsecond).Seconds()
+}
+
+// interrupted gives the error of a signal its exit code.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return fail.New(fail.Interrupted, "", "%w", err)
+	}
+	return err
+}
+
+// colours says whether text is coloured: on a terminal, unless NO_COLOR is set.
+func (s *speaker) colours() bool {
+	return term.IsTerminal(int(s.text.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"vkdomino/internal/fail"
+	"vkdomino/trainer"
+	"vkdomino/trainer/data"
+)
+
+const (
+	drafted = "\x1b[32m" // green: what the draft got right
+	plain   = "\x1b[0m"
+)
+
+// printer writes verified tokens as text that never ends inside a code point.
+type printer struct {
+	w      io.Writer
+	stream *data.DecodeStream
+	stops  []int32
+	colour bool
+	said   bytes.Buffer // the text without colours
+	err    error        // the first one of writing
+}
+
+func newPrinter(w io.Writer, pair *trainer.Pair, colour bool) *printer {
+	return &printer{w: w, stream: pair.Tokenizer.NewDecodeStream(false), stops: pair.Stops, colour: colour}
+}
+
+// tokens writes a cycle's tokens, of which the first accepted ones were drafted. A stop token is not text.
+func (p *printer) tokens(_ int, ids []int32, accepted int) {
+	stopped := len(ids) > 0 && slices.Contains(p.stops, ids[len(ids)-1])
+	if stopped {
+		ids = ids[:len(ids)-1]
+	}
+	accepted = min(accepted, len(ids))
+	p.write(p.stream.Push(ids[:accepted]...), true)
+	p.write(p.stream.Push(ids[accepted:]...), false)
+	if stopped {
+		p.write(p.stream.Flush(), false)
+	}
+}
+
+// finish writes what is left of an answer and the end of its line, and returns its text.
+func (p *printer) finish() (string, error) {
+	p.write(p.stream.Flush(), false)
+	text := p.said.String()
+	p.write("\n", false)
+	return text, p.err
+}
+
+func (p *printer) write(text string, right bool) {
+	if text == "" {
+		return
+	}
+	p.said.WriteString(text)
+	if p.colour && right {
+		text = drafted + text + plain
+	}
+	if _, err := io.WriteString(p.w, text); err != nil && p.err == nil {
+		p.err = fail.New(fail.Disk, "", "generate: stdout: %w", err)
+	}
+}
+
+// message is one turn of a chat.
+type message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// chat answers every line of stdin, with all turns before it as context.
+func (s *speaker) chat(ctx context.Context) error {
+	opt, err := trainer.ChatOptions(s.pair.TargetDir, s.pair.Tokenizer)
+	if err != nil {
+		return err
+	}
+	var turns []message
+	lines := data.NewLines(s.input)
+	for {
+		fmt.Fprint(s.summary, "> ")
+		line, err := lines.Next()
+		if errors.Is(err, io.EOF) {
+			fmt.Fprintln(s.summary)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			continue
+		}
+		turns = append(turns, message{"user", string(line)})
+		ids, err := chatIDs(opt, turns)
+		if err != nil {
+			return err
+		}
+		if len(ids)+s.maxNew > s.context {
+			return fail.New(fail.Usage, "begin a new chat or lower --max-new-tokens", "generate: chat: want at most %d tokens with the answer, got %d and an answer of %d",
+				s.context, len(ids), s.maxNew)
+		}
+		text, err := s.answer(ctx, ids)
+		if err != nil {
+			return err
+		}
+		turns = append(turns, message{"assistant", text})
+	}
+}
+
+// chatIDs renders and encodes all turns with the header of the next answer.
+func chatIDs(opt data.Options, turns []message) ([]int32, error) {
+	raw, err := json.Marshal(map[string]any{"messages": turns})
+	if err != nil {
+		return nil, err
+	}
+	conv, err := data.ParseConversation(raw)
+	if err != nil {
+		return nil, fmt.Errorf("generate: chat: %w", err)
+	}
+	text, err := opt.Template.Render(conv, data.RenderOptions{BOS: opt.BOS, EOS: opt.EOS, AddGenerationPrompt: true})
+	if err != nil {
+		return nil, fmt.Errorf("generate: chat: %w", err)
+	}
+	ids, _, err := opt.Tokenizer.Encode(text.Text)
+	return ids, err
+}
