@@ -20,8 +20,16 @@ type MemoryPlan struct {
 
 // PlanMemory builds the engine without a device and counts.
 func PlanMemory(cfg EngineConfig) (MemoryPlan, error) {
+	return PlanOf(func(c *ops.Context) error {
+		_, err := NewEngine(c, cfg)
+		return err
+	})
+}
+
+// PlanOf runs build in a context without a device and counts what it allocates.
+func PlanOf(build func(c *ops.Context) error) (MemoryPlan, error) {
 	c := ops.NewDry()
-	if _, err := NewEngine(c, cfg); err != nil {
+	if err := build(c); err != nil {
 		return MemoryPlan{}, err
 	}
 	list, total := c.Plan()
@@ -60,8 +68,13 @@ func (p MemoryPlan) Print(w io.Writer) {
 	}
 }
 
-// Check refuses a plan that the device cannot hold.
+// Check refuses a training plan that the device cannot hold.
 func (p MemoryPlan) Check(device vk.Info) error {
+	return p.CheckOr(device, "lower training.per_device_train_batch_size, dflash.dflash_num_anchors or training.training_seq_len, in this order")
+}
+
+// CheckOr is Check for a plan of which hint says how to make it smaller.
+func (p MemoryPlan) CheckOr(device vk.Info, hint string) error {
 	have, of := device.HeapBytes, "the device's memory"
 	if device.CPU {
 		if free, ok := availableMemory(); ok && free < have {
@@ -75,7 +88,7 @@ func (p MemoryPlan) Check(device vk.Info) error {
 	for _, a := range p.List[:min(planLines, len(p.List))] {
 		largest = append(largest, fmt.Sprintf("%s %s", a.Name, formatBytes(a.Bytes)))
 	}
-	return fail.New(fail.Memory, "lower training.per_device_train_batch_size, dflash.dflash_num_anchors or training.training_seq_len, in this order",
+	return fail.New(fail.Memory, hint,
 		"trainer: the run needs %s, %s is %s; the largest parts: %s", formatBytes(p.Total), of, formatBytes(have), strings.Join(largest, ", "))
 }
 

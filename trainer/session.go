@@ -282,14 +282,19 @@ func trim(b MicroBatch, lengths []int) MicroBatch {
 
 // Fingerprint identifies the target by its config.json, embedding table and LM head.
 func (s *Session) Fingerprint() (string, error) {
+	return Fingerprint(s.Recipe.ModelPath, s.Target, s.Weights)
+}
+
+// Fingerprint identifies the target in a folder by its config.json, embedding table and LM head.
+func Fingerprint(dir string, cfg *model.Config, weights *tensors.Model) (string, error) {
 	h := sha256.New()
-	raw, err := os.ReadFile(filepath.Join(s.Recipe.ModelPath, "config.json"))
+	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return "", fmt.Errorf("trainer: fingerprint: %w", err)
 	}
 	h.Write(raw)
-	for _, name := range []string{model.EmbedName, s.Target.LMHead()} {
-		sum, err := s.Weights.SHA256(name)
+	for _, name := range []string{model.EmbedName, cfg.LMHead()} {
+		sum, err := weights.SHA256(name)
 		if err != nil {
 			return "", err
 		}

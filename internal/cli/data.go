@@ -17,12 +17,12 @@ import (
 func newDataCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "data",
-		Short:   "Show what a model will be trained on: tokens, rendered conversations, masks",
+		Short:   "Look at training data, count it, and let the target answer it",
 		Example: "  vkdomino data render --model Qwen3-0.6B < train.jsonl | head -1",
 		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newTokensCommand(), newRenderCommand(), newCheckCommand())
+	cmd.AddCommand(newTokensCommand(), newRenderCommand(), newCheckCommand(), newRegenerateCommand())
 	return cmd
 }
 

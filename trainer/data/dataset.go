@@ -203,6 +203,17 @@ func (o Options) PromptIDs(conv Conversation) (Prompt, error) {
 // eachRow calls fn with the first n rows of a file, all if n is -1, and returns
 // the digest of the whole file. An error names the file and the line.
 func eachRow(path string, n int, fn func(line int, conv Conversation) error) (sum string, err error) {
+	return eachLine(path, n, func(line int, raw []byte) error {
+		conv, err := ParseConversation(raw)
+		if err != nil {
+			return err
+		}
+		return fn(line, conv)
+	})
+}
+
+// eachLine is eachRow before the row is parsed.
+func eachLine(path string, n int, fn func(line int, raw []byte) error) (sum string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", fail.New(fail.Other, "give a JSONL file in data.data_path", "data: %w", err)
@@ -217,7 +228,7 @@ func eachRow(path string, n int, fn func(line int, conv Conversation) error) (su
 		}
 		if err == nil && len(raw) > 0 {
 			rows++
-			err = parseRow(l.line, raw, fn)
+			err = fn(l.line, raw)
 		}
 		if err != nil {
 			return "", rowError(path, l.line, err)
@@ -227,14 +238,6 @@ func eachRow(path string, n int, fn func(line int, conv Conversation) error) (su
 		return "", fail.New(fail.Other, "", "data: %s: %w", path, err)
 	}
 	return hex.EncodeToString(digest.Sum(nil)), nil
-}
-
-func parseRow(line int, raw []byte, fn func(int, Conversation) error) error {
-	conv, err := ParseConversation(raw)
-	if err != nil {
-		return err
-	}
-	return fn(line, conv)
 }
 
 func rowError(path string, line int, err error) error {

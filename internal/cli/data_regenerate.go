@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"vkdomino/domino"
+	"vkdomino/internal/fail"
+	"vkdomino/model"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+	"vkdomino/trainer"
+	"vkdomino/trainer/data"
+	"vkdomino/trainer/evaluate"
+)
+
+// runDigits of the digest that identifies a run stand in each row of its output.
+const runDigits = 16
+
+// regenerateFlags is the command line of data regenerate.
+type regenerateFlags struct {
+	target, data, out, template, precision string
+	temperature, topP                      float64
+	topK, maxNew, batch, rows, device      int
+	seed                                   uint64
+}
+
+func newRegenerateCommand() *cobra.Command {
+	var f regenerateFlags
+	cmd := &cobra.Command{
+		Use:   "regenerate --target DIR --data IN.jsonl --out OUT.jsonl",
+		Short: "Let the target answer the prompts of a data set itself",
+		Long: "Write OUT with a row for each row of IN: the turns before its first answer, and the target's own answer to\n" +
+			"them. A draft learns what its target says from such data best. Other keys of a row stay; `regenerated` says\n" +
+			"where its answer comes from. A run that was stopped or killed goes on where OUT ends, with the same bytes as\n" +
+			"one that was not, whatever --batch is; an OUT of another input, target or settings is refused.",
+		Example: "  vkdomino data regenerate --target Qwen3-0.6B --data prompts.jsonl --out train.jsonl --max-new-tokens 2048\n" +
+			"  vkdomino data regenerate --target Qwen3-0.6B --data prompts.jsonl --out train.jsonl --temperature 0.7 --top-p 0.8 --top-k 20",
+		Args: argCount(0, 0, "flags alone"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runRegenerate(cmd.Context(), cmd.OutOrStdout(), f)
+		},
+	}
+	s := cmd.Flags()
+	s.StringVar(&f.target, "target", "", "the target's folder")
+	s.StringVar(&f.data, "data", "", "JSONL file of conversations")
+	s.StringVar(&f.out, "out", "", "JSONL file to write or to go on with")
+	s.StringVar(&f.template, "template", "", "chat template to use instead of the target's")
+	s.IntVar(&f.rows, "rows", -1, "rows of --data, -1 for all")
+	s.IntVar(&f.maxNew, "max-new-tokens", 512, "length of an answer")
+	s.Float64Var(&f.temperature, "temperature", 0, "sample at this temperature; 0: the most probable token")
+	s.Float64Var(&f.topP, "top-p", 1, "sample from the most probable tokens that sum to this share")
+	s.IntVar(&f.topK, "top-k", 0, "sample from that many most probable tokens; 0: all")
+	s.Uint64Var(&f.seed, "seed", 42, "seed of the samples")
+	s.IntVar(&f.batch, "batch", 8, "prompts decoded at a time")
+	s.StringVar(&f.precision, "precision", "bf16", "storage of weights and activations: bf16 or f32")
+	s.IntVar(&f.device, "device", -1, "number of the device, -1 for the best one")
+	return cmd
+}
+
+func (f *regenerateFlags) check() error {
+	const hint = "see `vkdomino data regenerate --help`"
+	switch {
+	case f.target == "" || f.data == "" || f.out == "":
+		return fail.New(fail.Usage, hint, "data regenerate: want --target, --data and --out")
+	case f.maxNew < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1:
+		return fail.New(fail.Usage, hint, "data regenerate: want --max-new-tokens and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.maxNew, f.batch, f.rows)
+	case !(f.temperature >= 0) || !(f.topP > 0 && f.topP <= 1) || f.topK < 0:
+		return fail.New(fail.Usage, hint, "data regenerate: want --temperature and --top-k of 0 or more and --top-p above 0 and at most 1, got %v, %d and %v", f.temperature, f.topK, f.topP)
+	}
+	return nil
+}
+
+func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	dtype, err := parsePrecision(f.precision)
+	if err != nil {
+		return err
+	}
+	target, err := evaluate.OpenTarget(f.target, f.template)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	r, survey, err := f.prepare(target)
+	if err != nil {
+		return err
+	}
+	device, err := openDevice(f.device)
+	if err != nil {
+		return err
+	}
+	defer closeDevice(device, &err)
+	build := func(c *ops.Context) (*domino.Decoder, error) {
+		return newTargetDecoder(c, target, min(f.batch, survey.Rows), survey.Longest+f.maxNew, dtype)
+	}
+	plan, err := trainer.PlanOf(func(c *ops.Context) error { _, err := build(c); return err })
+	if err != nil {
+		return err
+	}
+	if err := plan.CheckOr(device.Info, "lower --batch or --max-new-tokens"); err != nil {
+		return err
+	}
+	c := ops.New(device)
+	defer c.Release()
+	if r.Decoder, err = build(c); err != nil {
+		return err
+	}
+	show, end := counter("answering", survey.Rows)
+	r.Progress = show
+	done, err := evaluate.Regenerate(ctx, r)
+	end()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s: %d rows, %d of them from before; %d tokens, %.1f a second; %d answers ended at %d tokens\n",
+		f.out, done.Rows, done.Resumed, done.Tokens, float64(done.Tokens)/max(done.Seconds, 1e-9), done.Cut, f.maxNew)
+	return nil
+}
+
+// prepare reads the whole input once, before the device is opened.
+func (f *regenerateFlags) prepare(target *evaluate.Target) (r evaluate.Regeneration, s evaluate.Survey, err error) {
+	opt := data.Options{Path: f.data, Tokenizer: target.Tokenizer, Template: target.Template, BOS: target.Specials.BOS, EOS: target.Specials.EOS}
+	if s, err = evaluate.SurveyPrompts(opt, f.rows); err != nil {
+		return r, s, err
+	}
+	if most := target.Config.MaxPositions; s.Longest+f.maxNew > most {
+		return r, s, fail.New(fail.Usage, "take the row out, or lower --max-new-tokens",
+			"data regenerate: %s:%d: want at most the target's max_position_embeddings, %d tokens, of prompt and answer, got %d and %d", f.data, s.Line, most, s.Longest, f.maxNew)
+	}
+	r = evaluate.Regeneration{Data: opt, Rows: f.rows, Out: f.out, Batch: f.batch, Options: domino.DecodeOptions{MaxNewTokens: f.maxNew,
+		StopTokens: evaluate.Stops(target.Config, target.Tokenizer, target.Specials.EOS),
+		Sampling:   ops.Filter{Temperature: f.temperature, TopK: f.topK, TopP: f.topP}, Seed: f.seed}}
+	r.Run, err = f.identity(target, s, r.Options.StopTokens)
+	return r, s, err
+}
+
+// identity is a digest of all that the answers depend on, but for the device.
+func (f *regenerateFlags) identity(target *evaluate.Target, s evaluate.Survey, stops []int32) (string, error) {
+	fingerprint, err := trainer.Fingerprint(f.target, target.Config, target.Weights)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal([]any{fingerprint, target.Tokenizer.SHA256(), s.SHA256, s.Prompts, stops, f.maxNew, f.temperature, f.topP, f.topK, f.seed, f.precision})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])[:runDigits], nil
+}
+
+// newTargetDecoder uploads a target that decodes alone. In a dry context it only counts.
+func newTargetDecoder(c *ops.Context, t *evaluate.Target, slots, tokens int, dtype tensors.DType) (*domino.Decoder, error) {
+	target, err := model.NewTarget(c, t.Config, t.Config.NumLayers-1, domino.RopePositions(tokens, nil), dtype)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Dry() {
+		if err := target.Load(c, t.Weights); err != nil {
+			return nil, err
+		}
+	}
+	return domino.NewDecoder(c, domino.DecoderConfig{Target: target, Slots: slots, Context: tokens})
+}
