@@ -16,7 +16,7 @@ import (
 )
 
 // A weight that is not finite, in each tensor in turn: the update is skipped, and neither
-// weights nor optimizer state change by a bit. Source: testing.md §2.7.
+// weights nor optimizer state change by a bit.
 func TestNonFiniteWeightSkipsTheUpdate(t *testing.T) {
 	for _, dtype := range []tensors.DType{tensors.F32, tensors.BF16} {
 		t.Run(dtype.String(), func(t *testing.T) {
