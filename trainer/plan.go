@@ -16,14 +16,24 @@ import (
 type MemoryPlan struct {
 	List  []ops.Allocation // the largest first
 	Total int64
+	// Least is the total of the same training run with the smallest micro-batch; 0 of other plans.
+	Least int64
 }
 
 // PlanMemory builds the engine without a device and counts.
 func PlanMemory(cfg EngineConfig) (MemoryPlan, error) {
-	return PlanOf(func(c *ops.Context) error {
+	engine := func(c *ops.Context) error {
 		_, err := NewEngine(c, cfg)
 		return err
-	})
+	}
+	plan, err := PlanOf(engine)
+	if err != nil {
+		return plan, err
+	}
+	cfg.Batch, cfg.Anchors, cfg.SeqLen = 1, 1, min(cfg.SeqLen, cfg.Draft.BlockSize)
+	least, err := PlanOf(engine)
+	plan.Least = least.Total
+	return plan, err
 }
 
 // PlanOf runs build in a context without a device and counts what it allocates.
@@ -33,7 +43,7 @@ func PlanOf(build func(c *ops.Context) error) (MemoryPlan, error) {
 		return MemoryPlan{}, err
 	}
 	list, total := c.Plan()
-	return MemoryPlan{merge(list), total}, nil
+	return MemoryPlan{List: merge(list), Total: total}, nil
 }
 
 // merge adds up allocations of one name, and keeps the largest first.
@@ -70,17 +80,26 @@ func (p MemoryPlan) Print(w io.Writer) {
 
 // Check refuses a training plan that the device cannot hold.
 func (p MemoryPlan) Check(device vk.Info) error {
-	return p.CheckOr(device, "lower training.per_device_train_batch_size, dflash.dflash_num_anchors or training.training_seq_len, in this order")
+	hint := "lower training.per_device_train_batch_size, dflash.dflash_num_anchors or training.training_seq_len, in this order"
+	if have, _ := memoryOf(device); p.Least > have {
+		hint = "target and draft are too large for this device in any batch: use one with more memory, or lower the draft's num_hidden_layers or intermediate_size"
+	}
+	return p.CheckOr(device, hint)
+}
+
+// memoryOf is how much a run may allocate, and what that is called.
+func memoryOf(device vk.Info) (int64, string) {
+	if device.CPU {
+		if free, ok := availableMemory(); ok && free < device.HeapBytes {
+			return free, "the machine's free memory"
+		}
+	}
+	return device.HeapBytes, "the device's memory"
 }
 
 // CheckOr is Check for a plan of which hint says how to make it smaller.
 func (p MemoryPlan) CheckOr(device vk.Info, hint string) error {
-	have, of := device.HeapBytes, "the device's memory"
-	if device.CPU {
-		if free, ok := availableMemory(); ok && free < have {
-			have, of = free, "the machine's free memory"
-		}
-	}
+	have, of := memoryOf(device)
 	if p.Total <= have {
 		return nil
 	}

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,18 +20,29 @@ import (
 // checkpointBytes is the room that a checkpoint takes for each trained element: a master and two moments, float32.
 const checkpointBytes = 3 * 4
 
-// takeOutput locks the output folder and makes sure that it can be written and has room for a
-// checkpoint, so that a run does not find out at its first one.
-func (r *run) takeOutput() (release func(), err error) {
-	dir := r.Recipe.OutputDir
+// takeOutput locks the output folder and makes sure that it can be written, so that a run does
+// not find out at its first checkpoint.
+func takeOutput(dir string) (release func(), err error) {
 	if release, err = checkpoint.Lock(dir); err != nil {
 		return nil, err
 	}
-	if err = errorsFirst(func() error { return checkWritable(dir) }, func() error { return r.checkSpace(dir) }); err != nil {
+	if err := checkWritable(dir); err != nil {
 		release()
 		return nil, err
 	}
 	return release, nil
+}
+
+// checkOutput finds early what takeOutput would find after the data has been read. It makes no folder.
+func (s *Session) checkOutput() error {
+	if _, err := os.Stat(s.Recipe.OutputDir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	release, err := takeOutput(s.Recipe.OutputDir)
+	if err == nil {
+		release()
+	}
+	return err
 }
 
 // errorsFirst calls checks in order and returns the first error.
@@ -55,7 +68,8 @@ func checkWritable(dir string) error {
 }
 
 // checkSpace compares the size of a checkpoint, which is known beforehand, with the room on the disk.
-func (r *run) checkSpace(dir string) error {
+func (r *run) checkSpace() error {
+	dir := r.Recipe.OutputDir
 	var need uint64
 	for _, p := range domino.Params(r.DraftConfig()) {
 		need += checkpointBytes * uint64(p.Size())

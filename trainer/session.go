@@ -67,7 +67,8 @@ func ResolveTarget(r *recipe.Recipe) (*Session, error) {
 }
 
 // Prepare makes a run ready. What is quick to check comes first: the recipe against the
-// target, the names, shapes and dtypes of the weights, the chat template; then the data.
+// target, the names, shapes and dtypes of the weights, the chat template, the output folder;
+// then the data.
 func Prepare(r *recipe.Recipe) (*Session, error) {
 	s, err := ResolveTarget(r)
 	if err != nil {
@@ -76,7 +77,7 @@ func Prepare(r *recipe.Recipe) (*Session, error) {
 	if s.Weights, err = tensors.OpenModel(s.Recipe.ModelPath); err != nil {
 		return nil, err
 	}
-	if err := errorsFirst(s.checkWeights, s.loadTemplate, s.loadData, s.schedules); err != nil {
+	if err := errorsFirst(s.checkWeights, s.loadTemplate, s.checkOutput, s.loadData, s.schedules); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -141,6 +142,9 @@ func (s *Session) loadData() error {
 		return fail.New(fail.Other, "tokenizer.json and config.json must be of one checkpoint", "trainer: tokenizer has %d entries, the target's vocabulary %d",
 			s.Tokenizer.VocabSize(), s.Target.VocabSize)
 	}
+	if info, err := os.Stat(r.DataPath); err == nil && info.IsDir() {
+		return fail.New(fail.Other, "give a JSONL file in data.data_path", "trainer: data: %s: want a file, got a folder", r.DataPath)
+	}
 	var err error
 	s.Data, err = data.Load(s.dataOptions(r.DataPath, r.SampleSize, r.BatchSize))
 	return err
@@ -153,7 +157,9 @@ func (s *Session) loadTemplate() error {
 	case s.Recipe.ChatTemplate != "":
 		s.Template, err = data.LoadTemplate(s.Recipe.ChatTemplate)
 	case s.Specials.ChatTemplate != "":
-		s.Template, err = data.NewTemplate(s.Specials.ChatTemplate)
+		if s.Template, err = data.NewTemplate(s.Specials.ChatTemplate); err != nil {
+			return fail.New(fail.CodeOf(err), fail.HintOf(err), "trainer: the chat template of %s: %w", s.Recipe.ModelPath, err)
+		}
 	}
 	return err // rows of plain text need none; rows with messages say what is missing
 }

@@ -199,6 +199,8 @@ func TestMemoryPlan(t *testing.T) {
 	err = plan.Check(vk.Info{HeapBytes: plan.Total - 1})
 	require.Equal(t, fail.Memory, fail.CodeOf(err))
 	require.Contains(t, fail.HintOf(err), "training.per_device_train_batch_size")
+	require.Less(t, plan.Least, plan.Total)
+	require.Contains(t, fail.HintOf(plan.Check(vk.Info{HeapBytes: plan.Least - 1})), "num_hidden_layers", "no batch would be small enough")
 	for _, a := range plan.List[:planLines] {
 		require.ErrorContains(t, err, a.Name+" "+formatBytes(a.Bytes))
 	}

@@ -64,11 +64,11 @@ type loopState struct {
 // the code fail.Interrupted.
 //
 // What can be known to be wrong is found before the first step, in this order: the output
-// folder is in use, cannot be written or has no room; the plan does not fit the device's
-// memory; the checkpoint is damaged, of another recipe or of another draft.
+// folder is in use or cannot be written; the checkpoint is damaged, of another recipe or of
+// another draft; the plan does not fit the device's memory; the disk has no room for a checkpoint.
 func Train(ctx context.Context, s *Session, opt Options) error {
 	r := &run{Session: s, opt: opt, started: time.Now(), saved: -1}
-	release, err := r.takeOutput()
+	release, err := takeOutput(s.Recipe.OutputDir)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func Train(ctx context.Context, s *Session, opt Options) error {
 
 // build allocates the engine, uploads the target, and sets the draft: from the checkpoint, or initial values.
 func (r *run) build(loaded *checkpoint.Loaded) error {
-	err := r.checkMemory()
+	err := errorsFirst(r.checkMemory, r.checkSpace)
 	if err != nil {
 		return err
 	}
