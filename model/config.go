@@ -2,9 +2,7 @@ package model
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -96,12 +94,9 @@ func ReadConfig(dir string) (*Config, error) {
 
 func readConfigFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return nil, fail.New(fail.Other, "point model.model_name_or_path at a Hugging Face checkpoint folder",
 			"model: no config.json: %w", err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("model: config: %w", err)
 	}
 	if info.IsDir() || info.Size() > maxConfigBytes {
 		return nil, fail.New(fail.Other, "config.json is a small text file", "model: %s: want a file of at most %d bytes, got %s",

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,10 @@ func newExportCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dt, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[dtype]
 			if !ok {
-				return fail.New(fail.Usage, "", "--dtype: want bf16 or f32, got %q", dtype)
+				return fail.New(fail.Usage, "see `vkdomino export --help`", "--dtype: want bf16 or f32, got %q", dtype)
+			}
+			if _, err := os.Stat(args[0]); err != nil {
+				return fail.New(fail.Other, "give a checkpoint folder of a run, such as runs/demo/checkpoint-600", "export: %w", err)
 			}
 			loaded, err := checkpoint.Load(args[0])
 			if err != nil {

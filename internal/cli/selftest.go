@@ -28,7 +28,7 @@ func newSelftestCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			dt, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[precision]
 			if !ok {
-				return fail.New(fail.Usage, "", "--precision: want f32 or bf16, got %q", precision)
+				return fail.New(fail.Usage, "see `vkdomino selftest --help`", "--precision: want f32 or bf16, got %q", precision)
 			}
 			dirs := []string{dir}
 			if dir == "" {
