@@ -222,37 +222,40 @@ func (g *generator) verify(q tensors.Tensor) {
 
 // accept reads what verification left and extends the prompts.
 func (g *generator) accept() error {
-	n, per := len(g.active), g.steps+1
-	width := per
+	per, width := g.steps+1, g.steps+1
 	if g.rejects() {
 		width = 2
 	}
-	values, err := g.read(n * width)
+	verdicts, err := g.read(len(g.active) * width)
 	if err != nil {
 		return err
 	}
-	var drafted []int32 // by slot
-	if g.steps > 0 {
-		if drafted, err = g.c.Int32s(g.cache.IDs.View(n * per)); err != nil {
-			return err
-		}
+	drafts, err := g.drafts()
+	if err != nil {
+		return err
 	}
 	for i, s := range g.active {
-		mine := values[i*width : (i+1)*width]
-		var own []int32
-		if g.steps > 0 {
-			own = drafted[i*per+1 : (i+1)*per]
-		}
-		accepted, next := AcceptedPrefix(own, mine), int32(0)
-		if g.rejects() {
-			accepted, next = int(mine[0]), mine[1]
-		} else {
-			next = mine[accepted]
-		}
+		own := drafts[i*per+1 : (i+1)*per]
+		accepted, next := g.verdict(own, verdicts[i*width:(i+1)*width])
 		s.start += accepted + 1
 		s.TargetCalls++
 		s.AcceptanceLengths = append(s.AcceptanceLengths, accepted+1)
 		s.extend(g, append(own[:accepted:accepted], next), accepted)
 	}
 	return nil
+}
+
+// drafts are the tokens that the target has just verified: by prompt the anchor and what was drafted after it.
+func (g *generator) drafts() ([]int32, error) {
+	return g.c.Int32s(g.cache.IDs.View(len(g.active) * (g.steps + 1)))
+}
+
+// verdict is how many of a prompt's drafts count and the token after them, from what
+// verification says of it.
+func (g *generator) verdict(drafts, said []int32) (accepted int, next int32) {
+	if g.rejects() {
+		return int(said[0]), said[1]
+	}
+	accepted = AcceptedPrefix(drafts, said)
+	return accepted, said[accepted]
 }

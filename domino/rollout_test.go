@@ -47,9 +47,8 @@ func (w randomWeights) Float32(name string) ([]float32, error) {
 
 func (w randomWeights) Raw(string) ([]byte, tensors.DType, error) { panic("not asked for") }
 
-// tinyTarget uploads the target, with changed weights where change gives them.
-func tinyTarget(t testing.TB, c *ops.Context, positions int, dtype tensors.DType) *model.Target {
-	cfg := tinyConfig()
+// tinyTarget uploads a target of random weights.
+func tinyTarget(t testing.TB, c *ops.Context, cfg *model.Config, positions int, dtype tensors.DType) *model.Target {
 	shapes, err := cfg.TensorShapes(cfg.NumLayers - 1)
 	require.NoError(t, err)
 	target, err := model.NewTarget(c, cfg, cfg.NumLayers-1, positions, dtype)
@@ -67,10 +66,15 @@ func draftWeights(cfg DraftConfig) func(name string) ([]float32, error) {
 	return func(name string) ([]float32, error) { return InitValues(specs[name], 7), nil }
 }
 
-// tinyDecoder is a decoder of the two.
+// tinyDecoder is a decoder of the tiny target and a draft.
 func tinyDecoder(t testing.TB, c *ops.Context, draft DraftConfig, cfg DecoderConfig, dtype tensors.DType) *Decoder {
+	return decoderOf(t, c, tinyConfig(), draft, cfg, dtype)
+}
+
+// decoderOf is a decoder of a target and a draft of random weights.
+func decoderOf(t testing.TB, c *ops.Context, target *model.Config, draft DraftConfig, cfg DecoderConfig, dtype tensors.DType) *Decoder {
 	cfg.Context = 48
-	cfg.Target = tinyTarget(t, c, cfg.Context+draft.BlockSize, dtype)
+	cfg.Target = tinyTarget(t, c, target, cfg.Context+draft.BlockSize, dtype)
 	var err error
 	cfg.Draft, err = LoadDraft(c, draft, draftWeights(draft), dtype)
 	require.NoError(t, err)
@@ -320,13 +324,16 @@ func TestGenerateKinds(t *testing.T) {
 	noShift, plain := tinyDraft(), tinyDraft()
 	noShift.ShiftLabel = false
 	plain.Domino, plain.ShiftLabel, plain.PureDraftPrefixLen, plain.GRUHiddenDim, plain.EmbDim = false, false, 0, 0, 0
-	prompts, c := randomPrompts(9, 39), testgpu.Context(t)
+	prompts, c := randomPrompts(6, 39), testgpu.Context(t)
 	for _, dtype := range []tensors.DType{tensors.F32, tensors.BF16} {
 		for _, draft := range []DraftConfig{tinyDraft(), noShift, plain} {
+			if dtype == tensors.BF16 && draft.Domino && !draft.ShiftLabel {
+				continue // the alignment is the same in either precision
+			}
 			c.Release()
 			d := tinyDecoder(t, c, draft, DecoderConfig{Slots: 4, PrefillRows: 7}, dtype)
 			run := func(opt DecodeOptions) []Generation {
-				opt.MaxNewTokens, opt.StopTokens, opt.Seed = 12, []int32{3, 4}, 9
+				opt.MaxNewTokens, opt.StopTokens, opt.Seed = 9, []int32{3, 4}, 9
 				out, err := d.Generate(context.Background(), prompts, opt, nil)
 				require.NoError(t, err)
 				return out.Generations
