@@ -79,6 +79,9 @@ func (d *Decoder) Generate(ctx context.Context, prompts [][]int32, opt DecodeOpt
 	stable := d.c.RowStable
 	d.c.RowStable = true
 	defer func() { d.c.RowStable = stable }()
+	if g.steps > 0 && !opt.HeadOff && len(g.waiting) > 0 {
+		d.draft.prepare(d.c)
+	}
 	for len(g.active)+len(g.waiting) > 0 {
 		if err := ctx.Err(); err != nil {
 			return g.out, fmt.Errorf("domino: decoding: %w", err)

@@ -7,6 +7,10 @@ import (
 	"vkdomino/tensors"
 )
 
+// tableBytes bounds the table of the head's input side of every token: a small vocabulary's
+// is worth having, because a step then needs neither the embedding nor W_ih.
+const tableBytes = 64 << 20
+
 // drafter is a decoder's draft: it proposes K tokens for each of n slots without going back
 // to the host between them. Lists by step have the n slots of a step together. Letters are
 // those of spec.md §1.1.
@@ -22,7 +26,8 @@ type drafter struct {
 	// tokens by step, their order by slot, and uniform numbers by step.
 	noise, rows, tokens, order, uniform tensors.Tensor
 
-	z          tensors.Tensor    // [K*slots, H]: Z by step
+	z, byStep  tensors.Tensor    // [K*slots, H]: Z by step, and that of the current cycle
+	table      tensors.Tensor    // F32 [V, 3G]: W_ih x of every token; empty where it would be large
 	logits     tensors.Tensor    // F32 [K*slots, V] by step: base, then corrected, then probabilities
 	corrected  tensors.Tensor    // F32 [K*slots, V]: the same of candidates alone
 	candidates tensors.Tensor    // I32 [K*slots, candidates]
@@ -51,7 +56,11 @@ func newDrafter(c *ops.Context, cfg DecoderConfig, cache *model.TargetCache) (*d
 	}
 	weight := func(name string) tensors.Tensor { return params.Get(name).Weight }
 	d.gruIn, d.gruHidden, d.w1, d.w2 = weight(draftnames.GRUInput), weight(draftnames.GRUHidden), weight(draftnames.EmbedIn), weight(draftnames.EmbedOut)
-	d.x = c.Alloc("rollout embeddings", dtype, slots, H)
+	if G := draft.GRUHiddenDim; V*3*G*tensors.F32.Size() <= tableBytes {
+		d.table = c.Alloc("input side of every token", tensors.F32, V, 3*G)
+	} else {
+		d.x = c.Alloc("rollout embeddings", dtype, slots, H)
+	}
 	d.state = [2]tensors.Tensor{c.Alloc("rollout states", tensors.F32, slots, draft.GRUHiddenDim), c.Alloc("rollout states", tensors.F32, slots, draft.GRUHiddenDim)}
 	d.act = c.Alloc("rollout activations", dtype, slots, draft.EmbDim)
 	if cfg.Candidates > 0 {
@@ -59,6 +68,13 @@ func newDrafter(c *ops.Context, cfg DecoderConfig, cache *model.TargetCache) (*d
 		d.candidates = c.Alloc("candidates", tensors.I32, K*slots, cfg.Candidates)
 	}
 	return d, nil
+}
+
+// prepare records what every cycle needs of the weights, which training changes.
+func (d *drafter) prepare(c *ops.Context) {
+	if d.table.Shape != nil {
+		c.Gemm(ops.NT, d.table, d.embed, d.gruIn)
+	}
 }
 
 // proposal is one cycle's drafting: for each slot the anchor token and its position.
@@ -102,8 +118,13 @@ func (d *drafter) upload(c *ops.Context, p *proposal) {
 func (d *drafter) block(c *ops.Context, p *proposal) {
 	n := p.steps * len(p.slots)
 	Z := d.backbone.Forward(c, d.embed, d.noise)
-	c.Gather(d.z.Slice(0, n), 0, Z, 0, Z.Cols(), d.rows.View(n))
-	c.Gemm(ops.NT, d.logits.Slice(0, n), d.z.Slice(0, n), d.lmHead)
+	if len(p.slots) == 1 { // one block's rows are in the order of its steps
+		d.byStep = Z.Slice(d.cfg.rowOf(0), d.cfg.rowOf(0)+n)
+	} else {
+		d.byStep = d.z.Slice(0, n)
+		c.Gather(d.byStep, 0, Z, 0, Z.Cols(), d.rows.View(n))
+	}
+	c.Gemm(ops.NT, d.logits.Slice(0, n), d.byStep, d.lmHead)
 }
 
 // rollout records the drafted tokens, one step after the other, and returns the logits or
@@ -135,11 +156,16 @@ func (d *drafter) rollout(c *ops.Context, p *proposal) tensors.Tensor {
 
 // advance feeds the tokens that step s follows to the GRU: the anchors for step 0.
 func (d *drafter) advance(c *ops.Context, s, n int) {
-	x, next, before := d.x.Slice(0, n), d.state[s%2].Slice(0, n), tensors.Tensor{}
+	tokens, next, before := d.tokens.Slice(s*n, (s+1)*n), d.state[s%2].Slice(0, n), tensors.Tensor{}
 	if s > 0 {
 		before = d.state[(s-1)%2].Slice(0, n)
 	}
-	c.Embedding(x, d.embed, d.tokens.Slice(s*n, (s+1)*n))
+	if d.table.Shape != nil {
+		c.GRUToken(next, d.table, tokens, before, d.gruHidden)
+		return
+	}
+	x := d.x.Slice(0, n)
+	c.Embedding(x, d.embed, tokens)
 	c.GRUCell(next, x, before, d.gruIn, d.gruHidden)
 }
 
@@ -147,7 +173,7 @@ func (d *drafter) advance(c *ops.Context, s, n int) {
 func (d *drafter) correct(c *ops.Context, out tensors.Tensor, s, n int) {
 	lo, hi := s*n, (s+1)*n
 	act, base := d.act.Slice(0, n), d.logits.Slice(lo, hi)
-	c.HeadActivation(act, d.z.Slice(lo, hi), d.state[s%2].Slice(0, n), d.w1)
+	c.HeadActivation(act, d.byStep.Slice(lo, hi), d.state[s%2].Slice(0, n), d.w1)
 	if d.candidates.Shape == nil {
 		c.GemmAdd(ops.NT, base, base, act, d.w2)
 		return

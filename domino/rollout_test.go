@@ -110,6 +110,7 @@ func TestRollout(t *testing.T) {
 		draft DraftConfig
 		cfg   DecoderConfig
 		opt   DecodeOptions
+		large bool
 	}{
 		"shift, prefix 1":          {draft: domino(true, 1)},
 		"shift, prefix 0":          {draft: domino(true, 0)},
@@ -118,6 +119,7 @@ func TestRollout(t *testing.T) {
 		"shift, fewer tokens":      {draft: domino(true, 1), opt: DecodeOptions{DraftTokens: 2}},
 		"shift, prefix past all":   {draft: domino(true, 4), opt: DecodeOptions{DraftTokens: 3}},
 		"no shift, prefix 0":       {draft: domino(false, 0)},
+		"large vocabulary":         {draft: domino(true, 1), large: true},
 		"no shift, prefix 1":       {draft: domino(false, 1)},
 		"plain":                    {draft: plain},
 		"window":                   {draft: window},
@@ -133,6 +135,10 @@ func TestRollout(t *testing.T) {
 			defer c.Release()
 			d := tinyDecoder(t, c, k.draft, k.cfg, tensors.F32)
 			prompts := randomPrompts(3, 39)
+			if k.large { // a vocabulary whose table would be too large
+				d.draft.table, d.draft.x = tensors.Tensor{}, c.Alloc("x", tensors.F32, 3, k.draft.HiddenSize)
+			}
+			d.draft.prepare(d.c)
 			g := &generator{Decoder: d, opt: k.opt, out: &Decoding{Generations: make([]Generation, 3)}}
 			require.NoError(t, g.begin(prompts))
 			d.c.RowStable = true
@@ -264,7 +270,7 @@ func TestRolloutConformance(t *testing.T) {
 	c := testgpu.Context(t)
 	for _, zeroed := range []string{"", draftnames.GRUInput, draftnames.EmbedOut} {
 		d := &drafter{cfg: cfg, embed: c.Alloc("embed", tensors.F32, 5, 2), x: c.Alloc("x", tensors.F32, 1, 2), act: c.Alloc("act", tensors.F32, 1, 1),
-			z: c.Alloc("z", tensors.F32, 3, 2), logits: c.Alloc("logits", tensors.F32, 3, 5), tokens: c.AllocHost("tokens", tensors.I32, 4)}
+			byStep: c.Alloc("z", tensors.F32, 3, 2), logits: c.Alloc("logits", tensors.F32, 3, 5), tokens: c.AllocHost("tokens", tensors.I32, 4)}
 		d.state = [2]tensors.Tensor{c.Alloc("state", tensors.F32, 1, 1), c.Alloc("state", tensors.F32, 1, 1)}
 		for name, to := range map[string]*tensors.Tensor{draftnames.GRUInput: &d.gruIn, draftnames.GRUHidden: &d.gruHidden, draftnames.EmbedIn: &d.w1, draftnames.EmbedOut: &d.w2} {
 			shape := map[string][]int{draftnames.GRUInput: {3, 2}, draftnames.GRUHidden: {3, 1}, draftnames.EmbedIn: {1, 3}, draftnames.EmbedOut: {5, 1}}[name]
@@ -278,7 +284,7 @@ func TestRolloutConformance(t *testing.T) {
 			c.UploadF32(*to, v)
 		}
 		c.UploadF32(d.embed, []float32{0, 0, 1, 0, 0, 0, 1, 0, 0, 0})
-		c.UploadF32(d.z, make([]float32, 6))
+		c.UploadF32(d.byStep, make([]float32, 6))
 		c.UploadF32(d.logits, make([]float32, 15))
 		c.UploadI32(d.tokens, []int32{1, -1, -1, -1})
 		logits := d.rollout(c, &proposal{slots: []int{0}, steps: 3, head: true})

@@ -178,9 +178,6 @@ type Shape struct {
 // at returns the first rows of a buffer.
 func rowsOf(t tensors.Tensor, n int) tensors.Tensor { return t.Slice(0, n) }
 
-// headRows views [n, heads*hd] as [n*heads, hd].
-func headRows(t tensors.Tensor, n, heads, hd int) tensors.Tensor { return t.View(n*heads, hd) }
-
 // Forward records Z from X0 and Features. Source: spec.md §5.1.
 func (b *Backbone) Forward(c *ops.Context, s Shape) {
 	T, Q := s.Slots*s.Stride, s.Blocks*b.Config.BlockSize
@@ -213,8 +210,7 @@ func (b *Backbone) layerContext(c *ops.Context, l *backboneLayer, T int) {
 	c.Gemm(ops.NT, pre, ht, l.k.Weight)
 	c.Gemm(ops.NT, rowsOf(l.cvRows, T), ht, l.v.Weight)
 	n := T * cfg.NumKVHeads
-	c.RMSNorm(headRows(rope, T, cfg.NumKVHeads, cfg.HeadDim), l.rstdCK.View(n), headRows(pre, T, cfg.NumKVHeads, cfg.HeadDim), l.kNorm.Weight, cfg.RMSNormEps)
-	c.RoPE(rope, b.Cos, b.Sin, rowsOf(b.ContextPos, T), cfg.HeadDim)
+	c.NormRoPE(rope, l.rstdCK.View(n), pre, l.kNorm.Weight, b.Cos, b.Sin, rowsOf(b.ContextPos, T), cfg.RMSNormEps)
 }
 
 // attention is what a layer's attention reads.
@@ -227,7 +223,7 @@ func (b *Backbone) attention(l *backboneLayer, s Shape) ops.BlockInputs {
 
 func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hOut tensors.Tensor) {
 	cfg, eps := b.Config, b.Config.RMSNormEps
-	Q, hd := h.Shape[0], cfg.HeadDim
+	Q := h.Shape[0]
 	l.in = h
 	x := rowsOf(l.x, Q)
 	c.RMSNorm(x, rowsOf(l.rstdIn, Q), h, l.inNorm.Weight, eps)
@@ -237,11 +233,9 @@ func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hO
 	c.Gemm(ops.NT, v, x, l.v.Weight)
 	q, k := rowsOf(l.qRope, Q), rowsOf(l.kRope, Q)
 	nq, nk := Q*cfg.NumHeads, Q*cfg.NumKVHeads
-	c.RMSNorm(q.View(nq, hd), l.rstdQ.View(nq), qPre.View(nq, hd), l.qNorm.Weight, eps)
-	c.RMSNorm(k.View(nk, hd), l.rstdK.View(nk), kPre.View(nk, hd), l.kNorm.Weight, eps)
 	pos := rowsOf(b.Pos, Q)
-	c.RoPE(q, b.Cos, b.Sin, pos, hd)
-	c.RoPE(k, b.Cos, b.Sin, pos, hd)
+	c.NormRoPE(q, l.rstdQ.View(nq), qPre, l.qNorm.Weight, b.Cos, b.Sin, pos, eps)
+	c.NormRoPE(k, l.rstdK.View(nk), kPre, l.kNorm.Weight, b.Cos, b.Sin, pos, eps)
 	attn := rowsOf(l.attn, Q)
 	c.BlockAttention(attn, l.lse.View(Q, cfg.NumHeads), b.attention(l, s))
 

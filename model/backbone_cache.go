@@ -81,8 +81,7 @@ func (bc *BackboneCache) Append(c *ops.Context, cache *TargetCache) {
 		}
 		c.Gemm(ops.NT, pre, ht, l.k.Weight)
 		c.Gemm(ops.NT, v, ht, l.v.Weight)
-		c.RMSNorm(k.View(heads, cfg.HeadDim), bc.rstdK.View(heads), pre.View(heads, cfg.HeadDim), l.kNorm.Weight, cfg.RMSNormEps)
-		c.RoPE(k, b.Cos, b.Sin, pos, cfg.HeadDim)
+		c.NormRoPE(k, bc.rstdK.View(heads), pre, l.kNorm.Weight, b.Cos, b.Sin, pos, cfg.RMSNormEps)
 		if cache.row < 0 {
 			c.Scatter(l.ckRope, k, cache.Index.View(n))
 			c.Scatter(l.cvRows, v, cache.Index.View(n))

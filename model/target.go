@@ -63,6 +63,13 @@ func NewTarget(c *ops.Context, cfg *Config, last, positions int, dtype tensors.D
 	return t, nil
 }
 
+// Through is the same target, run through layer last alone: it shares weights and tables.
+func (t *Target) Through(last int) *Target {
+	part := *t
+	part.layers = t.layers[:last+1]
+	return &part
+}
+
 // slots lists a layer's tensors in the order of Config.layerShapes.
 func (l *targetLayer) slots() []*tensors.Tensor {
 	return []*tensors.Tensor{&l.inNorm, &l.q, &l.k, &l.v, &l.o, &l.qNorm, &l.kNorm, &l.postNorm, &l.gate, &l.up, &l.down}
@@ -208,10 +215,8 @@ func (t *Target) layer(c *ops.Context, w *targetLayer, run *TargetRun, n, segmen
 	c.Gemm(ops.NT, q, x, w.q)
 	c.Gemm(ops.NT, kv.NewK, x, w.k)
 	c.Gemm(ops.NT, kv.NewV, x, w.v)
-	headNorm(c, q, run.rstdHead, w.qNorm, cfg.NumHeads, hd, eps)
-	headNorm(c, kv.NewK, run.rstdHead, w.kNorm, cfg.NumKVHeads, hd, eps)
-	c.RoPE(q, t.Cos, t.Sin, pos, hd)
-	c.RoPE(kv.NewK, t.Cos, t.Sin, pos, hd)
+	c.NormRoPE(q, run.rstdHead.View(n*cfg.NumHeads), q, w.qNorm, t.Cos, t.Sin, pos, eps)
+	c.NormRoPE(kv.NewK, run.rstdHead.View(n*cfg.NumKVHeads), kv.NewK, w.kNorm, t.Cos, t.Sin, pos, eps)
 	if kv.Append != nil {
 		kv.Append(c)
 	}
@@ -224,11 +229,4 @@ func (t *Target) layer(c *ops.Context, w *targetLayer, run *TargetRun, n, segmen
 	c.Gemm(ops.NT, up, x, w.up)
 	c.SwiGLU(gate, gate, up)
 	c.GemmAdd(ops.NT, h, h, gate, w.down)
-}
-
-// headNorm is RMSNorm over each head of x [n, heads*hd], in place.
-func headNorm(c *ops.Context, x, rstd, weight tensors.Tensor, heads, hd int, eps float64) {
-	rows := x.Rows() * heads
-	v := x.View(rows, hd)
-	c.RMSNorm(v, rstd.View(rows), v, weight, eps)
 }

@@ -25,7 +25,7 @@ type Context struct {
 	RowStable bool
 
 	recorder  *vk.Recorder
-	kernels   map[string]*vk.Pipeline
+	kernels   map[kernelKey]*vk.Pipeline
 	plan      []Allocation
 	blocks    []*vk.Buffer
 	used      [2]int64 // of the current block of each memory, in bytes
@@ -42,7 +42,7 @@ type Allocation struct {
 
 // New returns a Context on a device.
 func New(d *vk.Device) *Context {
-	return &Context{Device: d, recorder: d.NewRecorder(), kernels: map[string]*vk.Pipeline{}}
+	return &Context{Device: d, recorder: d.NewRecorder(), kernels: map[kernelKey]*vk.Pipeline{}}
 }
 
 // NewDry returns a Context that allocates nothing and runs nothing: what is
@@ -256,9 +256,23 @@ func (c *Context) Copy(dst, src tensors.Tensor) {
 	}
 }
 
+// kernelKey is a kernel with its specialisation constants.
+type kernelKey struct {
+	name  string
+	count int
+	spec  [maxSpec]uint32
+}
+
+// maxSpec is the largest number of specialisation constants of a kernel.
+const maxSpec = 12
+
 // pipeline compiles a kernel once per set of specialisation constants.
 func (c *Context) pipeline(name string, buffers, pushBytes int, spec []uint32) (*vk.Pipeline, error) {
-	key := fmt.Sprint(name, spec)
+	if len(spec) > maxSpec {
+		return nil, fmt.Errorf("ops: %s: want at most %d specialisation constants, got %d", name, maxSpec, len(spec))
+	}
+	key := kernelKey{name: name, count: len(spec)}
+	copy(key.spec[:], spec)
 	if p := c.kernels[key]; p != nil {
 		return p, nil
 	}

@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	normItems   = 8    // fours of a row that an invocation holds in registers, at most
-	normGroup   = 1024 // elements of a workgroup on a CPU: several short rows
-	sumRows     = 32   // rows of a partial column sum, at least
-	sumPartials = 256  // partial column sums, at most
+	normItems    = 8    // fours of a row that an invocation holds in registers, at most
+	normElements = 1024 // elements of a workgroup on a CPU: several short rows
+	sumRows      = 32   // rows of a partial column sum, at least
+	sumPartials  = 256  // partial column sums, at most
 )
 
 // RMSNorm writes result = weight * round(x * rstd) with rstd = (mean(x²)+eps)^(-1/2), row by row;
@@ -75,12 +75,17 @@ func (c *Context) RMSNormBackward(dIn, dWeight, dOut, x, rstd, weight tensors.Te
 	}
 }
 
+// normGroup is the workgroup size and number of subgroups for norms of cols elements.
+func (c *Context) normGroup(cols int) (size, subgroups int) {
+	if lanes := c.Device.SubgroupSize; cols <= 2*fourWide*lanes {
+		return lanes, 1
+	}
+	return c.rowGroup()
+}
+
 // normRows runs a kernel of row.glsl over rows of cols elements; extra are its own specialisation constants.
 func (c *Context) normRows(kernel string, uses []use, vector bool, rows, cols int, extra []uint32, params ...uint32) {
-	size, subgroups := c.rowGroup()
-	if lanes := c.Device.SubgroupSize; cols <= 2*fourWide*lanes {
-		size, subgroups = lanes, 1
-	}
+	size, subgroups := c.normGroup(cols)
 	items := 0
 	if n := ceilDiv(cols, fourWide*size); vector && n <= normItems {
 		for items = 1; items < n; items *= 2 {
@@ -88,7 +93,7 @@ func (c *Context) normRows(kernel string, uses []use, vector bool, rows, cols in
 	}
 	rowsPerGroup := 1
 	if c.Device.Tier() == vk.T0 {
-		rowsPerGroup = max(1, normGroup/cols)
+		rowsPerGroup = max(1, normElements/cols)
 	}
 	c.run(launch{kernel: kernel, uses: uses,
 		spec:   append([]uint32{uint32(size), uint32(subgroups), flag(vector), uint32(items)}, extra...),
