@@ -21,6 +21,7 @@ type EngineConfig struct {
 	Loss    domino.LossOptions
 	Labels  domino.LabelOptions
 	Distill float64 // weight of self-logit distillation, 0 for none
+	Eval    EvalConfig
 	// FullTarget runs the target to its end although nothing but Inspect needs it.
 	FullTarget bool
 
@@ -31,8 +32,24 @@ type EngineConfig struct {
 	BindingBytes int64
 }
 
-// lastLayer is the last target layer that a step runs. Source: spec.md §2.2.
+// EvalConfig is the decoder beside a training step, which shares its weights; without Slots
+// there is none.
+type EvalConfig struct {
+	Slots       int // prompts at a time
+	Context     int // the most tokens of a prompt with its answer
+	DraftTokens int // K
+}
+
+// lastLayer is the last target layer that is loaded.
 func (cfg *EngineConfig) lastLayer() int {
+	if cfg.Eval.Slots > 0 {
+		return cfg.Target.NumLayers - 1
+	}
+	return cfg.lastTrained()
+}
+
+// lastTrained is the last target layer that a step runs. Source: spec.md §2.2.
+func (cfg *EngineConfig) lastTrained() int {
 	if cfg.Distill > 0 || cfg.FullTarget {
 		return cfg.Target.NumLayers - 1
 	}
@@ -45,9 +62,12 @@ type Engine struct {
 	Config  EngineConfig
 	Target  *model.Target
 	Draft   *domino.Draft
+	// Decoder decodes with the weights as they stand; nil without EngineConfig.Eval.
+	Decoder *domino.Decoder
 	// Updates is the number of optimizer updates applied so far, the s of AdamW's bias correction.
 	Updates int
 
+	part *model.Target // the layers of Target that a step runs
 	run  *model.TargetRun
 	k, v tensors.Tensor // keys and values of one target layer, [B*S, nKV*hd]
 	norm tensors.Tensor // F32 [4], see ops.GradNorm
@@ -62,10 +82,11 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 	c.Reserve()
 	rows, kv := cfg.Batch*cfg.SeqLen, cfg.Target.NumKVHeads*cfg.Target.HeadDim
 	var err error
-	e.Target, err = model.NewTarget(c, cfg.Target, cfg.lastLayer(), cfg.SeqLen+cfg.Draft.BlockSize, cfg.Precision)
+	e.Target, err = model.NewTarget(c, cfg.Target, cfg.lastLayer(), max(cfg.SeqLen, cfg.Eval.Context)+cfg.Draft.BlockSize, cfg.Precision)
 	if err != nil {
 		return nil, err
 	}
+	e.part = e.Target.Through(cfg.lastTrained())
 	e.run = e.Target.NewTargetRun(c, rows)
 	e.k = c.Alloc("target keys", cfg.Precision, rows, kv)
 	e.v = c.Alloc("target values", cfg.Precision, rows, kv)
@@ -75,6 +96,13 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 		return nil, err
 	}
 	e.norm = c.AllocHost("gradient norm", tensors.F32, 4)
+	if cfg.Eval.Slots > 0 {
+		e.Decoder, err = domino.NewDecoder(c, domino.DecoderConfig{Target: e.Target, Draft: &domino.DraftModel{Config: cfg.Draft, Params: e.Draft.Params},
+			Slots: cfg.Eval.Slots, Context: cfg.Eval.Context, DraftTokens: cfg.Eval.DraftTokens})
+		if err != nil {
+			return nil, err
+		}
+	}
 	return e, c.Err()
 }
 
@@ -120,6 +148,6 @@ func (e *Engine) recordTarget(ids []int32, B, S int) tensors.Tensor {
 	c.UploadI32(e.run.IDs.View(n), ids)
 	c.UploadI32(e.run.Pos.View(n), pos)
 	c.UploadI32(e.run.Segments.Slice(0, len(segments)/4), segments)
-	e.Target.Forward(c, e.run, n, len(segments)/4, e.layerKV(B, S), e.Draft.Backbone.Features.Slice(0, n), e.Config.Draft.TargetLayerIDs)
+	e.part.Forward(c, e.run, n, len(segments)/4, e.layerKV(B, S), e.Draft.Backbone.Features.Slice(0, n), e.Config.Draft.TargetLayerIDs)
 	return e.run.Hidden.Slice(0, n)
 }

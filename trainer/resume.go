@@ -117,11 +117,11 @@ func (r *run) find() (*checkpoint.Loaded, error) {
 		return nil, err
 	}
 	loaded, skipped, err := checkpoint.Resume(out)
-	for _, c := range skipped {
-		r.printf("warning: %s is passed over: %v", c.Path, c.Err)
-	}
 	if err != nil || loaded == nil {
 		return nil, err
+	}
+	for _, c := range skipped {
+		r.printf("warning: %s is passed over: %v", c.Path, c.Err)
 	}
 	if err := r.adopt(loaded); err != nil {
 		loaded.Close()
@@ -153,6 +153,9 @@ func (r *run) freshState() error {
 		sum := sha256.Sum256(text)
 		paths["data.chat_template"] = hex.EncodeToString(sum[:])
 	}
+	if len(r.Eval.Prompts) > 0 {
+		paths[keyEvalData] = r.Eval.SHA256
+	}
 	r.state = checkpoint.State{TotalSteps: r.Total, Seed: r.Recipe.Seed, RNGScheme: rngScheme, RopeTheta: r.Recipe.Theta,
 		Recipe: r.Recipe.Flat(), RecipeJSON: full, DraftJSON: draft, Program: Version(), Target: target,
 		Tokenizer: r.Tokenizer.SHA256(), Data: r.Data.SHA256, PathSHA256: paths}
@@ -176,7 +179,8 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 		return err
 	}
 	s := &r.state
-	s.Step, s.UpdatesApplied, s.SkippedUpdates, s.Best = old.Step, old.UpdatesApplied, old.SkippedUpdates, old.Best
+	s.Step, s.UpdatesApplied, s.SkippedUpdates = old.Step, old.UpdatesApplied, old.SkippedUpdates
+	r.adoptBest(old)
 	r.wall, r.tail, r.saved = old.Wall, old.LogTail, old.Step
 	if len(old.Trainer) > 0 {
 		if err := json.Unmarshal(old.Trainer, &r.loop); err != nil {

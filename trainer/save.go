@@ -57,7 +57,7 @@ func (r *run) interrupted() error {
 
 // finish draws the curves and exports the last checkpoint.
 func (r *run) finish() error {
-	if err := r.plot(); err != nil {
+	if err := r.summarize(); err != nil {
 		r.printf("warning: no picture of the curves: %v", err)
 	}
 	loaded, err := checkpoint.Load(checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
@@ -68,12 +68,13 @@ func (r *run) finish() error {
 	return r.exportLoaded(loaded)
 }
 
-// plot draws the whole run's metrics.
-func (r *run) plot() error {
+// summarize draws the whole run's metrics and says what its evaluations found.
+func (r *run) summarize() error {
 	rows, err := metrics.ReadRows(filepath.Join(r.Recipe.OutputDir, metricsFile))
 	if err != nil {
 		return err
 	}
+	r.summarizeEvaluations(rows)
 	return metrics.PlotCurves(filepath.Join(r.Recipe.OutputDir, curvesFile), rows)
 }
 

@@ -29,6 +29,7 @@ type Session struct {
 	Template  *data.Template
 	Specials  data.Specials
 	Data      *data.Dataset
+	Eval      Evaluation // of the evaluations while training
 
 	Length RunLength
 	Total  int // T, optimizer steps of the whole run
@@ -77,7 +78,7 @@ func Prepare(r *recipe.Recipe) (*Session, error) {
 	if s.Weights, err = tensors.OpenModel(s.Recipe.ModelPath); err != nil {
 		return nil, err
 	}
-	if err := errorsFirst(s.checkWeights, s.loadTemplate, s.checkOutput, s.loadData, s.schedules); err != nil {
+	if err := errorsFirst(s.checkWeights, s.loadTemplate, s.checkOutput, s.loadData, s.loadEvaluation, s.schedules); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -209,7 +210,7 @@ func (s *Session) Precision() tensors.DType {
 func (s *Session) EngineConfig(bindingBytes int64) EngineConfig {
 	r, draft := s.Recipe, s.DraftConfig()
 	return EngineConfig{Target: s.Target, Draft: draft, Batch: r.BatchSize, SeqLen: r.SeqLen, Anchors: r.NumAnchors,
-		Precision: s.Precision(), Distill: r.DistillationWeight, BindingBytes: bindingBytes,
+		Precision: s.Precision(), Distill: r.DistillationWeight, BindingBytes: bindingBytes, Eval: s.evalConfig(),
 		Loss: domino.LossOptions{Domino: r.Domino, Distill: r.SelfDistillation, DenGuard: r.DenGuard, GlobalNormalization: r.GlobalNormalization},
 		Labels: domino.LabelOptions{ShiftLabel: r.Domino, SuffixStart: draft.SuffixStart(), Objective: domino.Objective(r.Objective),
 			DecayGamma: r.LossDecayGamma, DPaceAlpha: r.DPaceAlpha, ContiguousLabels: r.ContiguousLabels},

@@ -124,6 +124,7 @@ func (r *run) loopLogged(ctx context.Context) (err error) {
 	if r.log, err = metrics.OpenLog(r.Recipe.OutputDir, r.state.Step, r.Recipe.ReportTo == "tensorboard"); err != nil {
 		return err
 	}
+	r.announceEvaluation()
 	r.progress = metrics.NewProgress(r.opt.Out, r.Total, r.state.Step, r.Recipe.LoggingSteps, r.Recipe.Progress)
 	err = r.steps(ctx)
 	r.progress.Close()
@@ -141,7 +142,7 @@ func (r *run) steps(ctx context.Context) error {
 		if err := r.step(); err != nil {
 			return err
 		}
-		if r.state.Step%r.Recipe.SaveSteps == 0 || r.state.Step == r.Total {
+		if r.state.Step%r.Recipe.SaveSteps == 0 || r.state.Step == r.Total || r.atBest() {
 			if err := r.save(); err != nil {
 				return err
 			}
@@ -171,6 +172,9 @@ func (r *run) step() error {
 	r.state.Step, r.state.UpdatesApplied = g+1, r.engine.Updates
 	seconds := time.Since(start).Seconds()
 	row := r.row(g, out, lr, seconds)
+	if err := r.evaluate(&row); err != nil {
+		return err
+	}
 	if err := r.log.Write(row); err != nil {
 		return err
 	}

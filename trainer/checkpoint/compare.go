@@ -35,7 +35,15 @@ type Diff struct {
 }
 
 // String returns the key with both values.
-func (d Diff) String() string { return fmt.Sprintf("%s: was %s, now %s", d.Key, d.Old, d.New) }
+func (d Diff) String() string {
+	shown := func(value string) string {
+		if value == "" {
+			return `""`
+		}
+		return value
+	}
+	return fmt.Sprintf("%s: was %s, now %s", d.Key, shown(d.Old), shown(d.New))
+}
 
 // Compare applies the resume rules of spec.md §12 to the state in a checkpoint and the state that the program would
 // start with today (Step and the other counters play no part). A difference is in refuse unless it is one of: a key that

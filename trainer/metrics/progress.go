@@ -30,6 +30,7 @@ type Progress struct {
 	loggingSteps int
 	done         int // steps of the whole run that are behind us
 	times        []time.Time
+	tau          float64 // of the last evaluation, 0 before the first
 	now          func() time.Time
 }
 
@@ -78,14 +79,18 @@ func (p *Progress) Step(r Row, samplesPerSecond float64) {
 	step, _ := r.Step()
 	p.done = step + 1
 	p.tick()
+	tau, evaluated := r.Value(EvalTau)
+	if evaluated {
+		p.tau = tau
+	}
 	left := p.timeLeft()
 	if p.bar == nil {
-		if p.due(step) {
+		if evaluated || p.due(step) {
 			p.print(plainLine(r, p.total, samplesPerSecond, left))
 		}
 		return
 	}
-	p.bar.Describe(fit(barText(r, samplesPerSecond, left), p.textColumns()))
+	p.bar.Describe(fit(barText(r, p.tau, samplesPerSecond, left), p.textColumns()))
 	p.drop(p.bar.Set(p.done))
 	if p.done >= p.total {
 		p.endBar()
@@ -160,8 +165,9 @@ func (p *Progress) print(line string) {
 // the training, whose record is metrics.jsonl.
 func (p *Progress) drop(error) {}
 
-// barText lists what the bar shows, the most important first.
-func barText(r Row, samplesPerSecond float64, left time.Duration) []string {
+// barText lists what the bar shows, the most important first. tau is that of the last
+// evaluation, 0 for none.
+func barText(r Row, tau, samplesPerSecond float64, left time.Duration) []string {
 	var parts []string
 	add := func(label, format, name string) {
 		if v, ok := r.Value(name); ok {
@@ -170,6 +176,9 @@ func barText(r Row, samplesPerSecond float64, left time.Duration) []string {
 	}
 	add("loss", "%.3f", Loss)
 	add("acc", "%.3f", Accuracy)
+	if tau > 0 {
+		parts = append(parts, fmt.Sprintf("τ %.2f", tau))
+	}
 	parts = append(parts, formatLeft(left)+" left")
 	add("λ", "%.2f", LambdaBase)
 	return append(parts, fmt.Sprintf("%.1f samples/s", samplesPerSecond))
@@ -204,6 +213,8 @@ func plainLine(r Row, total int, samplesPerSecond float64, left time.Duration) s
 		{"lr", "%.2e", LearningRate},
 		{"grad", "%.3f", GradNorm},
 		{"est. AR", "%.3f", EstimatedAR},
+		{"τ", "%.3f", EvalTau},
+		{"eval", "%.1f s", EvalSeconds},
 	} {
 		if v, ok := r.Value(c.name); ok {
 			parts = append(parts, fmt.Sprintf(c.label+" "+c.format, v))

@@ -106,12 +106,13 @@ func TestFormatLeft(t *testing.T) {
 }
 
 func TestFitDropsTheLeastImportantFirst(t *testing.T) {
-	parts := barText(progressRow(0), 12, time.Minute)
+	parts := barText(progressRow(0), 0, 12, time.Minute)
 	require.Equal(t, "loss 3.250 acc 0.310 1m00s left λ 0.25 12.0 samples/s", fit(parts, 53))
 	require.Equal(t, "loss 3.250 acc 0.310 1m00s left λ 0.25", fit(parts, 52))
 	require.Equal(t, "loss 3.250 acc 0.310", fit(parts, 30))
 	require.Equal(t, "", fit(parts, 3))
-	require.Equal(t, "loss 3.250 1m00s left 12.0 samples/s", fit(barText(stepRow(0, 3.25), 12, time.Minute), 80))
+	require.Equal(t, "loss 3.250 1m00s left 12.0 samples/s", fit(barText(stepRow(0, 3.25), 0, 12, time.Minute), 80))
+	require.Equal(t, "loss 3.250 τ 1.87 1m00s left 12.0 samples/s", fit(barText(stepRow(0, 3.25), 1.8671, 12, time.Minute), 80))
 }
 
 var escape = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")

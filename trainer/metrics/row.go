@@ -34,6 +34,8 @@ const (
 	SkippedUpdates   = "skipped_updates"   // so far in the run
 	Seconds          = "seconds"           // wall time of the step
 	EstimatedAR      = "estimated_training_ar"
+	EvalTau          = "eval_tau"     // acceptance length on run.eval_data; of every ar_validate_steps-th step
+	EvalSeconds      = "eval_seconds" // wall time of that evaluation, not part of Seconds
 )
 
 // Row is one optimizer step: named values in the order in which they were set.
