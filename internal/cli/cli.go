@@ -44,6 +44,14 @@ func report(w io.Writer, err error) {
 	}
 }
 
+// withHint gives an error a hint, unless it has one.
+func withHint(err error, hint string) error {
+	if fail.HintOf(err) != "" {
+		return err
+	}
+	return fail.New(fail.CodeOf(err), hint, "%w", err)
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "vkdomino",

@@ -65,7 +65,7 @@ func runSelftest(dirs []string, precision tensors.DType, index int) (err error) 
 	for _, dir := range dirs {
 		c, err := selftest.OpenAny(dir)
 		if err != nil {
-			return err
+			return withHint(err, "the case is damaged or of another layout: copy it again")
 		}
 		report, err := c.Run(context, precision)
 		context.Release()
