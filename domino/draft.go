@@ -27,6 +27,8 @@ type Capacity struct {
 	Batch, SeqLen, Anchors int
 	// BindingBytes is the device's limit of a buffer binding, which decides how the vocabulary is cut.
 	BindingBytes int64
+	// NoOptimizer leaves out masters and moments: there are gradients and no update.
+	NoOptimizer bool
 }
 
 // backboneConfig is the backbone's part of a draft's configuration.
@@ -49,7 +51,11 @@ func paramShapes(cfg DraftConfig) []model.ParamShape {
 func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capacity, distill float64, dtype tensors.DType) (*Draft, error) {
 	blocks := most.Batch * most.Anchors
 	rows, context := blocks*cfg.BlockSize, most.Batch*most.SeqLen
-	d := &Draft{Config: cfg, target: target, Params: model.NewParams(c, paramShapes(cfg), dtype)}
+	newParams := model.NewParams
+	if most.NoOptimizer {
+		newParams = model.NewGradients
+	}
+	d := &Draft{Config: cfg, target: target, Params: newParams(c, paramShapes(cfg), dtype)}
 	var err error
 	d.Backbone, err = model.NewBackbone(c, cfg.backboneConfig(), d.Params, target, rows, context, most.Batch, dtype, true)
 	if err != nil {
@@ -131,26 +137,39 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 // came before, and the features are recorded. It submits, waits, and returns the results of
 // the head rows.
 func (d *Draft) Run(c *ops.Context, m *Micro) (*Results, error) {
+	if err := d.Record(c, m); err != nil {
+		return nil, err
+	}
+	if err := c.Submit(); err != nil {
+		return nil, err
+	}
+	return d.results(c, m.Targets.Len())
+}
+
+// Record is Run without its last Submit and the results; what is wrong with an op is in c.
+// Under D-PACE it submits in between.
+func (d *Draft) Record(c *ops.Context, m *Micro) error {
+	c.Phase(ops.PhaseForward)
 	d.Forward(c, m)
 	var err error
 	if m.Targets.options.Objective == ObjectiveDPACE {
 		err = d.twoVisits(c, m)
 	} else {
 		d.loss.rowChunks(m.Targets.Len(), func(lo, hi int) {
+			c.Phase(ops.PhaseForward)
 			d.loss.logits(c, lo, hi, m.Hidden, true)
+			c.Phase(ops.PhaseBackward)
 			if m.Factor != 0 {
 				d.loss.backward(c, lo, hi, m.Lambda)
 			}
 		})
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
+	c.Phase(ops.PhaseBackward)
 	d.backward(c, m)
-	if err := c.Submit(); err != nil {
-		return nil, err
-	}
-	return d.results(c, m.Targets.Len())
+	return nil
 }
 
 // twoVisits is the loss under D-PACE, whose weights need every row's cross-entropy first.
@@ -172,6 +191,7 @@ func (d *Draft) twoVisits(c *ops.Context, m *Micro) error {
 		return nil
 	}
 	c.UploadF32(d.loss.coef.View(R), m.Targets.Coefficients(m.Factor))
+	c.Phase(ops.PhaseBackward)
 	d.loss.rowChunks(R, func(lo, hi int) {
 		if R > d.loss.chunkRows { // otherwise the logits are still there
 			d.loss.logits(c, lo, hi, m.Hidden, false)

@@ -13,7 +13,7 @@ type Param struct {
 	Shape []int
 	// Weight is what the forward pass reads: BF16, or in f32 mode Master itself.
 	Weight             tensors.Tensor
-	Master, Grad, M, V tensors.Tensor // F32; the last three empty in a set for inference
+	Master, Grad, M, V tensors.Tensor // F32; empty where the set has none
 }
 
 // Params are the trainable tensors of a draft, in a fixed order.
@@ -32,15 +32,23 @@ type ParamShape struct {
 // and in bf16 mode the compute copies. Contents are undefined but for the moments, which
 // the caller sets too.
 func NewParams(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params {
-	p := newParams(c, shapes, dtype)
+	p := NewGradients(c, shapes, dtype)
 	for _, q := range p.List {
 		q.Master = q.Weight
 		if dtype != tensors.F32 {
 			q.Master = c.Alloc(q.Name+" (master)", tensors.F32, q.Shape...)
 		}
-		q.Grad = c.Alloc(q.Name+" (gradient)", tensors.F32, q.Shape...)
 		q.M = c.Alloc(q.Name+" (first moment)", tensors.F32, q.Shape...)
 		q.V = c.Alloc(q.Name+" (second moment)", tensors.F32, q.Shape...)
+	}
+	return p
+}
+
+// NewGradients allocates weights and their f32 gradients alone: for passes without an update.
+func NewGradients(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params {
+	p := newParams(c, shapes, dtype)
+	for _, q := range p.List {
+		q.Grad = c.Alloc(q.Name+" (gradient)", tensors.F32, q.Shape...)
 	}
 	return p
 }

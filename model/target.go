@@ -35,9 +35,9 @@ type targetLayer struct {
 }
 
 // NewTarget allocates the target's weights through layer last and, where last is the
-// target's own last layer, its final norm. Positions is the length of the RoPE tables.
+// target's own last layer, its final norm; last -1 is the embedding table and the LM head alone. Positions is the length of the RoPE tables.
 func NewTarget(c *ops.Context, cfg *Config, last, positions int, dtype tensors.DType) (*Target, error) {
-	if last < 0 || last >= cfg.NumLayers {
+	if last < -1 || last >= cfg.NumLayers {
 		return nil, fmt.Errorf("model: target of %d layers has no layer %d", cfg.NumLayers, last)
 	}
 	H, V := cfg.HiddenSize, cfg.VocabSize

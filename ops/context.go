@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"time"
 	"unsafe"
 
 	"vkdomino/internal/fail"
@@ -30,7 +31,9 @@ type Context struct {
 	blocks    []*vk.Buffer
 	used      [2]int64 // of the current block of each memory, in bytes
 	current   [2]*vk.Buffer
-	workspace tensors.Tensor // partial sums of split GEMMs and reductions
+	workspace tensors.Tensor           // partial sums of split GEMMs and reductions
+	phases    map[string]time.Duration // see PhaseTimes
+	tally     *Tally                   // set in a Context that only counts, see NewCounting
 	err       error
 }
 
@@ -49,8 +52,11 @@ func New(d *vk.Device) *Context {
 // allocated from it makes the memory plan.
 func NewDry() *Context { return &Context{} }
 
-// Dry reports whether the Context only counts.
+// Dry reports whether the Context only counts what is allocated.
 func (c *Context) Dry() bool { return c.Device == nil }
+
+// idle reports whether nothing is allocated and nothing runs.
+func (c *Context) idle() bool { return c.Dry() || c.tally != nil }
 
 // Err is the first error of any op since the last Submit.
 func (c *Context) Err() error { return c.err }
@@ -87,7 +93,7 @@ func (c *Context) alloc(name string, memory vk.Memory, dtype tensors.DType, shap
 	t := tensors.Tensor{Name: name, DType: dtype, Shape: shape}
 	bytes := (max(t.Bytes(), 1) + vk.Align - 1) / vk.Align * vk.Align
 	c.plan = append(c.plan, Allocation{name, bytes})
-	if c.Dry() {
+	if c.idle() {
 		t.Region.Bytes = t.Bytes()
 		return t
 	}
@@ -147,19 +153,27 @@ func (c *Context) Plan() ([]Allocation, int64) {
 func (c *Context) Submit() error {
 	err := c.err
 	c.err = nil
-	if c.Dry() {
+	if c.idle() {
 		return err
 	}
 	if err != nil {
 		c.recorder = c.Device.NewRecorder()
 		return err
 	}
-	return c.recorder.Submit()
+	if !c.clocked() {
+		return c.recorder.Submit()
+	}
+	c.recorder.Mark("end")
+	if err := c.recorder.Submit(); err != nil {
+		return err
+	}
+	c.readPhases()
+	return nil
 }
 
 // Upload writes raw elements to t. The device must be idle.
 func (c *Context) Upload(t tensors.Tensor, data []byte) {
-	if c.err != nil || c.Dry() {
+	if c.err != nil || c.idle() {
 		return
 	}
 	if int64(len(data)) != t.Bytes() {
@@ -188,7 +202,7 @@ func (c *Context) UploadI32(t tensors.Tensor, values []int32) { c.Upload(t, asBy
 
 // Download reads raw elements of t. The device must be idle.
 func (c *Context) Download(t tensors.Tensor) ([]byte, error) {
-	if c.Dry() {
+	if c.idle() {
 		return nil, errors.New("ops: download from a dry context")
 	}
 	data := make([]byte, t.Bytes())
@@ -237,7 +251,7 @@ func asBytes[T float32 | int32 | uint32 | uint16](s []T) []byte {
 // Zero records filling t with zero bytes.
 func (c *Context) Zero(t tensors.Tensor) {
 	switch {
-	case c.err != nil || c.Dry() || t.Bytes() == 0:
+	case c.err != nil || c.idle() || t.Bytes() == 0:
 	case t.Region.Offset%4 == 0 && t.Bytes()%4 == 0:
 		c.recorder.Fill(t.Region, 0)
 	default: // a fill is of whole words, and would reach beyond an odd number of bf16 elements
@@ -251,7 +265,7 @@ func (c *Context) Copy(dst, src tensors.Tensor) {
 	if dst.DType != src.DType || dst.Len() != src.Len() {
 		c.failf("copy %s %v to %s %v", src.Name, src.Shape, dst.Name, dst.Shape)
 	}
-	if c.err == nil && !c.Dry() {
+	if c.err == nil && !c.idle() {
 		c.recorder.Copy(dst.Region, src.Region)
 	}
 }

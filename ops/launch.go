@@ -101,6 +101,10 @@ func (c *Context) run(l launch) {
 	if c.err != nil || c.Dry() {
 		return
 	}
+	if c.tally != nil {
+		c.tally.add(l.kernel, l.work)
+		return
+	}
 	push := make([]uint32, 0, len(l.uses)+len(l.params))
 	binds := make([]vk.Bind, len(l.uses))
 	for i, u := range l.uses {

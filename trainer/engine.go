@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,6 +25,11 @@ type EngineConfig struct {
 	Eval    EvalConfig
 	// FullTarget runs the target to its end although nothing but Inspect needs it.
 	FullTarget bool
+	// GivenFeatures leaves out the target's layers: the caller writes Draft.Backbone.Features.
+	// Of the target there are the embedding table and the LM head, and Distill must be 0.
+	GivenFeatures bool
+	// NoOptimizer leaves out masters and moments: Gradients works, Step does not.
+	NoOptimizer bool
 
 	Beta1, Beta2, Epsilon, WeightDecay, MaxGradNorm float64
 
@@ -42,6 +48,9 @@ type EvalConfig struct {
 
 // lastLayer is the last target layer that is loaded.
 func (cfg *EngineConfig) lastLayer() int {
+	if cfg.GivenFeatures {
+		return -1
+	}
 	if cfg.Eval.Slots > 0 {
 		return cfg.Target.NumLayers - 1
 	}
@@ -78,6 +87,9 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 	if cfg.BindingBytes == 0 {
 		cfg.BindingBytes = 128 << 20
 	}
+	if cfg.GivenFeatures && (cfg.Distill > 0 || cfg.Eval.Slots > 0) {
+		return nil, errors.New("trainer: engine: given features: want neither distillation nor evaluation, which need the target's layers")
+	}
 	e := &Engine{Context: c, Config: cfg}
 	c.Reserve()
 	rows, kv := cfg.Batch*cfg.SeqLen, cfg.Target.NumKVHeads*cfg.Target.HeadDim
@@ -86,11 +98,13 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.part = e.Target.Through(cfg.lastTrained())
-	e.run = e.Target.NewTargetRun(c, rows)
-	e.k = c.Alloc("target keys", cfg.Precision, rows, kv)
-	e.v = c.Alloc("target values", cfg.Precision, rows, kv)
-	most := domino.Capacity{Batch: cfg.Batch, SeqLen: cfg.SeqLen, Anchors: cfg.Anchors, BindingBytes: cfg.BindingBytes}
+	if !cfg.GivenFeatures {
+		e.part = e.Target.Through(cfg.lastTrained())
+		e.run = e.Target.NewTargetRun(c, rows)
+		e.k = c.Alloc("target keys", cfg.Precision, rows, kv)
+		e.v = c.Alloc("target values", cfg.Precision, rows, kv)
+	}
+	most := domino.Capacity{Batch: cfg.Batch, SeqLen: cfg.SeqLen, Anchors: cfg.Anchors, BindingBytes: cfg.BindingBytes, NoOptimizer: cfg.NoOptimizer}
 	e.Draft, err = domino.NewDraft(c, cfg.Draft, e.Target, most, cfg.Distill, cfg.Precision)
 	if err != nil {
 		return nil, err
@@ -108,20 +122,24 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 
 // Load uploads the target's weights.
 func (e *Engine) Load(src model.Source) error {
-	e.run.Start(e.Context)
+	if e.run != nil {
+		e.run.Start(e.Context)
+	}
 	return e.Target.Load(e.Context, src)
 }
 
 // SetDraft writes one draft tensor and clears its moments. The device must be idle.
 func (e *Engine) SetDraft(name string, values []float32) error {
 	p := e.Draft.Params.Get(name)
-	if p == nil || p.Master.Len() != len(values) {
+	if p == nil || p.Weight.Len() != len(values) {
 		return fmt.Errorf("trainer: draft tensor %s: not one of this draft's, or of another size", name)
 	}
-	e.Context.Zero(p.M)
-	e.Context.Zero(p.V)
-	if err := e.Context.Submit(); err != nil {
-		return err
+	if !e.Config.NoOptimizer {
+		e.Context.Zero(p.M)
+		e.Context.Zero(p.V)
+		if err := e.Context.Submit(); err != nil {
+			return err
+		}
 	}
 	return e.Draft.Params.Set(e.Context, name, values)
 }

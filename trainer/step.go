@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"errors"
 	"fmt"
 
 	"vkdomino/domino"
@@ -32,12 +33,16 @@ func (e *Engine) Gradients(batches []MicroBatch, lambda float64) (*StepResult, e
 	if err != nil {
 		return nil, err
 	}
+	e.Context.Phase(ops.PhaseOptimizer)
 	e.Draft.Params.ZeroGrads(e.Context)
 	sums := make([]domino.Sums, len(micros))
 	out := &StepResult{}
 	for i, m := range micros {
 		e.Draft.Upload(e.Context, m)
-		m.Hidden = e.recordTarget(batches[i].IDs, batches[i].B, batches[i].S)
+		if !e.Config.GivenFeatures {
+			e.Context.Phase(ops.PhaseTarget)
+			m.Hidden = e.recordTarget(batches[i].IDs, batches[i].B, batches[i].S)
+		}
 		results, err := e.Draft.Run(e.Context, m)
 		if err != nil {
 			return nil, err
@@ -55,11 +60,15 @@ func (e *Engine) Gradients(batches []MicroBatch, lambda float64) (*StepResult, e
 
 // Step does one optimizer step: gradients of all micro-batches, clipping, AdamW.
 func (e *Engine) Step(batches []MicroBatch, lambda, lr float64) (*StepResult, error) {
+	if e.Config.NoOptimizer {
+		return nil, errors.New("trainer: step: this engine has gradients alone")
+	}
 	out, err := e.Gradients(batches, lambda)
 	if err != nil {
 		return nil, err
 	}
 	c, cfg, params := e.Context, e.Config, e.Draft.Params
+	c.Phase(ops.PhaseOptimizer)
 	c.GradNorm(e.norm, params.Grads(), cfg.MaxGradNorm)
 	if out.NonFinite == "" {
 		adam := ops.AdamWParams{LR: lr, Beta1: cfg.Beta1, Beta2: cfg.Beta2, Eps: cfg.Epsilon, WeightDecay: cfg.WeightDecay, Step: e.Updates + 1}

@@ -52,6 +52,7 @@ type Info struct {
 	canRequireSize           bool
 	queueFamily              uint32
 	timestampBits            uint32
+	timestampPeriod          float64 // nanoseconds of a tick
 }
 
 // Tier is the tier chosen for the device.
@@ -112,6 +113,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
 		HeapBytes: largestLocalHeap(p), minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
 		canRequireSize: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0 && caps.requiredSubgroupSizeStages&stageComputeBit != 0}
+	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
 	if info.Kind == "" {
 		info.Kind = "other"
 	}

@@ -42,6 +42,7 @@ type Device struct {
 	idle, busy []vulkan.CommandBuffer
 	lost       error
 	profile    map[string]*Sample
+	clock      *clock
 	waitLimit  time.Duration
 	fault      func(call string) vulkan.Result // what tests let the driver answer
 }
@@ -164,6 +165,7 @@ func (d *Device) Close() []string {
 		for b := range d.buffers {
 			b.destroy()
 		}
+		d.clock.destroy(d)
 		if d.fence != nil {
 			vulkan.DestroyFence(d.handle, d.fence, nil)
 		}

@@ -53,6 +53,8 @@ type Recorder struct {
 	ops     []C.shim_op
 	cuts    []int // ends of submissions, as indices into ops
 	names   []string
+	costs   []cost
+	marks   []string // labels of the timestamps
 	work    float64
 	pending []Bind // uses since the last barrier
 	err     error
@@ -89,7 +91,13 @@ func (op *cOp) bind(i int, b Region) {
 
 type cOp C.shim_op
 
-func (r *Recorder) push(op cOp, name string, work float64) {
+// cost is what a command takes: floating-point operations, and bytes read and written.
+type cost struct {
+	work  float64
+	bytes int64
+}
+
+func (r *Recorder) push(op cOp, name string, work float64, bytes int64) {
 	if r.work+work > submitWork && r.work > 0 && !r.device.CPU {
 		r.cuts = append(r.cuts, len(r.ops))
 		r.work = 0
@@ -97,6 +105,7 @@ func (r *Recorder) push(op cOp, name string, work float64) {
 	r.work += work
 	r.ops = append(r.ops, C.shim_op(op))
 	r.names = append(r.names, name)
+	r.costs = append(r.costs, cost{work, bytes})
 }
 
 // within reports whether the region lies in its buffer.
@@ -129,6 +138,20 @@ func (r *Recorder) valid(d Dispatch) error {
 	return nil
 }
 
+// bytes is what the kernel reads and writes if it touches every bound byte once in each way.
+func (d Dispatch) bytes() int64 {
+	var n int64
+	for _, b := range d.Binds {
+		if b.Access&Read != 0 {
+			n += b.Bytes
+		}
+		if b.Access&Write != 0 {
+			n += b.Bytes
+		}
+	}
+	return n
+}
+
 // Dispatch records one run of a kernel; a dispatch without groups records nothing.
 func (r *Recorder) Dispatch(d Dispatch) {
 	if r.err != nil || d.Groups[0] == 0 || d.Groups[1] == 0 || d.Groups[2] == 0 {
@@ -150,7 +173,7 @@ func (r *Recorder) Dispatch(d Dispatch) {
 	op.x, op.y, op.z = C.uint32_t(d.Groups[0]), C.uint32_t(d.Groups[1]), C.uint32_t(d.Groups[2])
 	op.pipeline = C.uint64_t(uintptr(unsafe.Pointer(p.handle)))
 	op.layout = C.uint64_t(uintptr(unsafe.Pointer(p.layout)))
-	r.push(op, p.Name, d.Work)
+	r.push(op, p.Name, d.Work, d.bytes())
 }
 
 // Copy records a copy of min(dst, src) bytes; the regions must not overlap.
@@ -169,7 +192,7 @@ func (r *Recorder) Copy(dst, src Region) {
 	op.barrier = r.order([]Bind{to, from})
 	op.bind(0, to.Region)
 	op.bind(1, from.Region)
-	r.push(op, "copy", 0)
+	r.push(op, "copy", 0, 2*n)
 }
 
 // Fill records filling a region (offset and size multiples of 4) with a 32-bit word.
@@ -186,7 +209,7 @@ func (r *Recorder) Fill(dst Region, word uint32) {
 	op.barrier = r.order([]Bind{{dst, Write}})
 	op.bind(0, dst)
 	op.push[0] = C.uint32_t(word)
-	r.push(op, "fill", 0)
+	r.push(op, "fill", 0, dst.Bytes)
 }
 
 // Submit runs the recorded commands in order, waits for the last, and empties the list.
@@ -214,7 +237,10 @@ func (r *Recorder) Submit() error {
 		start = end
 	}
 	if err == nil {
-		return d.wait(fmt.Sprintf("%d commands, the last of them %s", len(r.ops), r.names[len(r.names)-1]))
+		if err := d.wait(fmt.Sprintf("%d commands, the last of them %s", len(r.ops), r.names[len(r.names)-1])); err != nil {
+			return err
+		}
+		return d.readMarks(r.marks)
 	}
 	if d.lost == nil {
 		vulkan.DeviceWaitIdle(d.handle) // earlier submissions must not outlive their buffers
@@ -223,7 +249,7 @@ func (r *Recorder) Submit() error {
 }
 
 func (r *Recorder) reset() {
-	*r = Recorder{device: r.device, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], pending: r.pending[:0]}
+	*r = Recorder{device: r.device, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], costs: r.costs[:0], marks: r.marks[:0], pending: r.pending[:0]}
 }
 
 // submit records ops into a command buffer and queues it; the last of a list signals the fence.

@@ -10,7 +10,7 @@ enum {
 	ST_DEBUG_MESSENGER = 1000128004, ST_DRIVER_PROPERTIES = 1000196000, ST_SIZE_CONTROL_PROPERTIES = 1000225000,
 	ST_REQUIRED_SUBGROUP_SIZE = 1000225001, ST_SIZE_CONTROL_FEATURES = 1000225002, ST_VALIDATION_FEATURES = 1000247000,
 	STAGE_COMPUTE = 0x20, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
-	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_HOST = 0x4000,
+	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_BOTTOM = 0x2000, PIPE_HOST = 0x4000,
 	ACCESS_SHADER_READ = 0x20, ACCESS_SHADER_WRITE = 0x40, ACCESS_TRANSFER_READ = 0x800, ACCESS_TRANSFER_WRITE = 0x1000, ACCESS_HOST_READ = 0x2000,
 	SEVERITY_ERROR = 0x1000, VALIDATE_SYNCHRONIZATION = 4, NOT_PRESENT = -7,
 };
@@ -34,6 +34,8 @@ static void (*cmd_dispatch)(shim_handle, uint32_t, uint32_t, uint32_t);
 static void (*cmd_barrier)(shim_handle, uint32_t, uint32_t, uint32_t, uint32_t, const ShimMemoryBarrier *, uint32_t, const void *, uint32_t, const void *);
 static void (*cmd_copy)(shim_handle, shim_handle, shim_handle, uint32_t, const ShimBufferCopy *);
 static void (*cmd_fill)(shim_handle, shim_handle, uint64_t, uint64_t, uint32_t);
+static void (*cmd_reset_queries)(shim_handle, shim_handle, uint32_t, uint32_t);
+static void (*cmd_timestamp)(shim_handle, uint32_t, shim_handle, uint32_t);
 static int (*queue_submit)(shim_handle, uint32_t, const ShimSubmitInfo *, shim_handle);
 static int (*wait_fences)(shim_handle, uint32_t, const shim_handle *, uint32_t, uint64_t);
 
@@ -73,10 +75,12 @@ int shim_load_device(void *device) {
 	DEVICE_FN(cmd_barrier, "vkCmdPipelineBarrier");
 	DEVICE_FN(cmd_copy, "vkCmdCopyBuffer");
 	DEVICE_FN(cmd_fill, "vkCmdFillBuffer");
+	DEVICE_FN(cmd_reset_queries, "vkCmdResetQueryPool");
+	DEVICE_FN(cmd_timestamp, "vkCmdWriteTimestamp");
 	DEVICE_FN(queue_submit, "vkQueueSubmit");
 	DEVICE_FN(wait_fences, "vkWaitForFences");
 	return create_pipelines && cmd_bind_pipeline && cmd_push_descriptors && cmd_push_constants && cmd_dispatch && cmd_barrier &&
-		cmd_copy && cmd_fill && queue_submit && wait_fences;
+		cmd_copy && cmd_fill && cmd_reset_queries && cmd_timestamp && queue_submit && wait_fences;
 }
 
 int shim_has_layer(const char *name) {
@@ -242,6 +246,8 @@ void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n, int last) 
 			break;
 		}
 		case SHIM_FILL: cmd_fill(commandBuffer, first, op->offsets[0], op->ranges[0], op->push[0]); break;
+		case SHIM_RESET_QUERIES: cmd_reset_queries(commandBuffer, first, 0, op->x); break;
+		case SHIM_TIMESTAMP: cmd_timestamp(commandBuffer, PIPE_BOTTOM, first, op->x); break;
 		}
 	}
 	const ShimMemoryBarrier host = {ST_MEMORY_BARRIER, NULL, ACCESS_SHADER_WRITE | ACCESS_TRANSFER_WRITE, ACCESS_HOST_READ};

@@ -54,7 +54,8 @@ typedef struct {
 } ShimValidationFeatures;
 
 // ---- what Go calls ----
-enum { SHIM_DISPATCH = 0, SHIM_COPY = 1, SHIM_FILL = 2 };
+// A timestamp goes to query x of the pool in buffers[0]; a reset clears its first x queries.
+enum { SHIM_DISPATCH = 0, SHIM_COPY = 1, SHIM_FILL = 2, SHIM_RESET_QUERIES = 3, SHIM_TIMESTAMP = 4 };
 enum { SHIM_MAX_BUFFERS = 8, SHIM_PUSH_WORDS = 32 };
 
 // One recorded command. Handles are carried as integers so that a Go slice of

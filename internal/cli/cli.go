@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail.New(fail.Usage, "see `"+cmd.CommandPath()+" --help`", "%w", err)
 	})
-	root.AddCommand(newTrainCommand(), newExportCommand(), newDoctorCommand(), newSelftestCommand(), newDemoCommand(), newDataCommand(), newGenerateCommand(), newEvalCommand())
+	root.AddCommand(newTrainCommand(), newExportCommand(), newDoctorCommand(), newSelftestCommand(), newDemoCommand(), newDataCommand(), newGenerateCommand(), newEvalCommand(), newBenchCommand())
 	return root
 }
 

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vkdomino/internal/atomicfile"
+	"vkdomino/internal/fail"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+	"vkdomino/trainer/bench"
+	"vkdomino/vk"
+)
+
+func newBenchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure the device, the kernels and the training step",
+		Long: "Measure the device, the kernels and the training step, with seeded random weights and features.\n" +
+			"Times are medians of several runs; docs/benchmarks.md says what each figure and JSON field means.",
+		Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newBenchStepCommand(), newBenchGemmCommand())
+	return cmd
+}
+
+// benchFlags are the flags of every benchmark.
+type benchFlags struct {
+	device, runs    int
+	json, precision string
+}
+
+func (f *benchFlags) add(cmd *cobra.Command, runs int) {
+	cmd.Flags().IntVar(&f.device, "device", -1, "the device's number; -1 is the best one")
+	cmd.Flags().IntVar(&f.runs, "runs", runs, "timed runs of each figure")
+	cmd.Flags().StringVar(&f.precision, "precision", "bf16", "of weights and activations: bf16 or f32")
+	cmd.Flags().StringVar(&f.json, "json", "", "write the figures to this file as well")
+}
+
+// measure opens the device and calls do; what it returns goes to the file of --json.
+func (f *benchFlags) measure(do func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error)) (err error) {
+	dtype, err := parsePrecision(f.precision)
+	if err != nil {
+		return err
+	}
+	if f.runs < 1 {
+		return fail.New(fail.Usage, "", "--runs: want 1 or more, got %d", f.runs)
+	}
+	device, err := openDevice(f.device)
+	if err != nil {
+		return err
+	}
+	defer closeDevice(device, &err)
+	printBenchDevice(os.Stdout, device)
+	report, err := do(ops.New(device), dtype, os.Stdout)
+	if err != nil || f.json == "" {
+		return err
+	}
+	text, err := json.MarshalIndent(struct {
+		Command string `json:"command"`
+		Report  any    `json:"report"`
+	}{strings.Join(os.Args[1:], " "), report}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(f.json, append(text, '\n'), 0o644)
+}
+
+func newBenchStepCommand() *cobra.Command {
+	var f benchFlags
+	var s stepFlags
+	cmd := &cobra.Command{
+		Use:   "step",
+		Short: "The Domino training step with random weights and features",
+		Long: "The Domino training step without the target's forward pass: draft forward, loss, backward, clipping, AdamW.\n" +
+			"Presets: " + strings.Join(bench.Names(), ", ") + ".",
+		Example: "  vkdomino bench step --preset toy\n  vkdomino bench step --preset specforge --json step.json\n  vkdomino bench step --preset toy --anchors 64",
+		Args:    unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := s.preset(cmd)
+			if err != nil {
+				return err
+			}
+			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+				return benchStep(c, out, p, bench.StepOptions{Precision: dtype, Runs: f.runs, Table: true})
+			})
+		},
+	}
+	f.add(cmd, 20)
+	s.add(cmd)
+	return cmd
+}
+
+// stepFlags choose a preset and change its sizes.
+type stepFlags struct {
+	name                          string
+	batch, anchors, length, vocab int
+	optimizer                     bool
+}
+
+func (s *stepFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.name, "preset", "toy", "shapes: "+strings.Join(bench.Names(), ", "))
+	cmd.Flags().IntVar(&s.batch, "batch", 0, "samples, instead of the preset's")
+	cmd.Flags().IntVar(&s.anchors, "anchors", 0, "blocks of a sample, instead of the preset's")
+	cmd.Flags().IntVar(&s.length, "length", 0, "tokens of a sample, instead of the preset's")
+	cmd.Flags().IntVar(&s.vocab, "vocab", 0, "size of the vocabulary, instead of the preset's")
+	cmd.Flags().BoolVar(&s.optimizer, "optimizer", true, "with masters, moments and the update; preset specforge: without")
+}
+
+// preset is the preset with the flags applied.
+func (s *stepFlags) preset(cmd *cobra.Command) (bench.Preset, error) {
+	p, err := bench.Find(s.name)
+	if err != nil {
+		return p, err
+	}
+	for _, o := range []struct {
+		flag string
+		set  func()
+	}{
+		{"batch", func() { p.Batch = s.batch }}, {"anchors", func() { p.Anchors = s.anchors }}, {"length", func() { p.SeqLen = s.length }},
+		{"vocab", func() { p.SetVocab(s.vocab) }}, {"optimizer", func() { p.Optimizer = s.optimizer }},
+	} {
+		if cmd.Flags().Changed(o.flag) {
+			o.set()
+		}
+	}
+	return p, p.Check()
+}
+
+// benchStep says what the step will take, measures it, and prints the report.
+func benchStep(c *ops.Context, out io.Writer, p bench.Preset, opt bench.StepOptions) (any, error) {
+	m, err := bench.PlanStep(p, opt.Precision, opt.Target, c.Device.MaxBindingBytes)
+	if err != nil {
+		return nil, err
+	}
+	printMemory(out, m)
+	if err := checkBenchMemory(m, c.Device); err != nil {
+		return nil, err
+	}
+	r, err := bench.Step(c, p, opt)
+	if err != nil {
+		return nil, err
+	}
+	printStep(out, r)
+	return r, nil
+}
+
+// checkBenchMemory refuses what the device cannot hold.
+func checkBenchMemory(m bench.Memory, d *vk.Device) error {
+	return m.Plan.CheckOr(d.Info, "lower --batch, --anchors or --length, or take a smaller preset")
+}
+
+func newBenchGemmCommand() *cobra.Command {
+	var f benchFlags
+	var set string
+	cmd := &cobra.Command{
+		Use:     "gemm",
+		Short:   "Matrix products NT, NN and TN over tables of shapes",
+		Long:    "Matrix products in the three layouts of training: NT (forward), NN (gradient of the input), TN (gradient of the\nweight, f32, added to what is there). Sets of shapes: " + strings.Join(bench.GemmSets(), ", ") + ".",
+		Example: "  vkdomino bench gemm\n  vkdomino bench gemm --shapes qwen3-8b --json gemm.json\n  vkdomino bench gemm --shapes 512x512x512,256x4096x256",
+		Args:    unknownCommand,
+		RunE: func(*cobra.Command, []string) error {
+			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+				shapes, err := bench.GemmShapes(set, c.Device.CPU)
+				if err != nil {
+					return nil, err
+				}
+				r, err := bench.Gemm(c, shapes, dtype, f.runs)
+				if err != nil {
+					return nil, err
+				}
+				printGemm(out, r)
+				return r, nil
+			})
+		},
+	}
+	f.add(cmd, 10)
+	cmd.Flags().StringVar(&set, "shapes", "auto", "a set of shapes, or MxNxK[,MxNxK…]; auto is toy on a CPU and qwen3-8b on a GPU")
+	return cmd
+}

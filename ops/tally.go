@@ -1,0 +1,42 @@
+package ops
+
+import (
+	"strings"
+
+	"vkdomino/vk"
+)
+
+// Tally counts the kernels that a counting Context was asked for.
+type Tally struct {
+	Runs map[string]int     // by kernel
+	Work map[string]float64 // by kernel, floating-point operations
+}
+
+func (t *Tally) add(kernel string, work float64) {
+	t.Runs[kernel]++
+	t.Work[kernel] += work
+}
+
+// Matrix is the sum of the matrix kernels' floating-point operations, of those whose name has part in it.
+func (t *Tally) Matrix(part string) float64 {
+	sum := 0.0
+	for kernel, work := range t.Work {
+		if MatrixKernel(kernel) && strings.Contains(kernel, part) {
+			sum += work
+		}
+	}
+	return sum
+}
+
+// MatrixKernel reports whether a kernel multiplies matrices: its Work is then a count of floating-point
+// operations, 2 of each multiplication and addition. That of other kernels only estimates their time.
+func MatrixKernel(name string) bool {
+	return strings.HasPrefix(name, "gemm") || strings.Contains(name, "attention")
+}
+
+// NewCounting returns a Context that allocates and runs nothing, and counts the kernels that the
+// ops would run on a device with these properties.
+func NewCounting(info vk.Info) (*Context, *Tally) {
+	t := &Tally{Runs: map[string]int{}, Work: map[string]float64{}}
+	return &Context{Device: &vk.Device{Info: info}, tally: t}, t
+}

@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vkdomino/internal/testgpu"
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
+
+// gpu is a device as far as counting goes.
+var gpu = vk.Info{SubgroupSize: 32, MaxInvocations: 1024, SharedBytes: 48 << 10, MaxBindingBytes: 1<<32 - 1, HeapBytes: 80 << 30}
+
+func preset(t *testing.T, name string) Preset {
+	t.Helper()
+	p, err := Find(name)
+	require.NoError(t, err)
+	return p
+}
+
+func TestSpread(t *testing.T) {
+	require.Equal(t, Spread{}, NewSpread(nil))
+	runs := []time.Duration{4 * time.Millisecond, 1 * time.Millisecond, 3 * time.Millisecond, 2 * time.Millisecond, 10 * time.Millisecond}
+	require.Equal(t, Spread{Median: 3, Min: 1, P25: 2, P75: 4, Max: 10, Runs: 5}, NewSpread(runs))
+	require.InDelta(t, 2.5, NewSpread(runs[:4]).Median, 1e-9)
+}
+
+// TestMinimumWorkOfQwen3x8B holds the count to the figures per sample that are known for these
+// shapes, in TFLOP: 4096 draft rows and 768 context rows.
+func TestMinimumWorkOfQwen3x8B(t *testing.T) {
+	p := preset(t, "qwen3-8b")
+	p.Batch = 1
+	_, l, err := p.microBatch()
+	require.NoError(t, err)
+	require.Equal(t, 4096, l.DraftRows())
+	want := map[string]float64{"fc": 0.258, "context keys, values": 0.193, "draft queries": 2.062, "draft keys, values": 1.031,
+		"attention output": 2.062, "MLP gate, up": 12.370, "MLP down": 6.185, "attention": 0.469, "GRU input": 0.206, "GRU recurrence": 0.077,
+		"correction in": 0.030, "correction out": 0.896, "LM head": 10.196}
+	parts := MinimumWork(p, l, 4096, 4096*15/16)
+	require.Len(t, parts, len(want))
+	for _, part := range parts {
+		// attention depends on the anchors drawn; the recurrence's first step has no product
+		delta := map[string]float64{"attention": 0.03, "GRU recurrence": 0.07}[part.Name] + 1e-3
+		require.InEpsilon(t, want[part.Name], part.Total()/1e12, delta+0.01, part.Name)
+	}
+	require.InEpsilon(t, 36.03, totalOf(parts)/1e12, 2e-3)
+}
+
+// TestStepDoesTheMinimumWork counts what the recorded step asks of the matrix kernels.
+func TestStepDoesTheMinimumWork(t *testing.T) {
+	for _, name := range []string{"toy", "qwen3-8b", "specforge"} {
+		t.Run(name, func(t *testing.T) {
+			p := preset(t, name)
+			parts, executed, _, err := CountStep(p, tensors.BF16, gpu)
+			require.NoError(t, err)
+			minimum := totalOf(parts)
+			// The attention kernels compute some scores twice; equal rows may be computed once.
+			require.Greater(t, executed, 0.95*minimum)
+			require.Less(t, executed, 1.04*minimum)
+		})
+	}
+}
+
+func TestStepOnTheDevice(t *testing.T) {
+	c := testgpu.Context(t)
+	p := preset(t, "toy")
+	p.Draft.NumLayers, p.SeqLen, p.Anchors = 1, 24, 2
+	p.SetVocab(128)
+	for _, optimizer := range []bool{true, false} {
+		p.Optimizer = optimizer
+		r, err := Step(c, p, StepOptions{Precision: tensors.F32, Runs: 2, Table: true})
+		require.NoError(t, err)
+		require.Equal(t, 2, r.Total.Runs)
+		require.NotEmpty(t, r.Table)
+		require.InDelta(t, 4.85, r.Loss, 0.3, "near ln 128 with random weights")
+		require.Positive(t, r.GradNorm)
+		require.GreaterOrEqual(t, r.Memory.Allocated, r.Memory.Planned)
+		if usesClock(c.Device) {
+			require.Equal(t, []string{"forward", "backward", "optimizer"}, r.PhaseNames())
+			require.LessOrEqual(t, r.OnDevice.Min, r.Total.Max)
+		}
+	}
+}

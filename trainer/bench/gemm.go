@@ -1,0 +1,146 @@
+package bench
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"vkdomino/internal/fail"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+)
+
+// GemmShape is a product of M by K times K by N.
+type GemmShape struct {
+	M int `json:"m"`
+	N int `json:"n"`
+	K int `json:"k"`
+}
+
+func (s GemmShape) String() string { return fmt.Sprintf("%dx%dx%d", s.M, s.N, s.K) }
+
+// FLOP is the product's floating-point operations.
+func (s GemmShape) FLOP() float64 { return flop(s.M, s.K, s.N) }
+
+// gemmSets are the tables of shapes: those of the presets' layers, LM head and its gradient, squares.
+var gemmSets = map[string][]GemmShape{
+	"toy":      {{512, 512, 512}, {256, 256, 256}, {256, 768, 256}, {256, 256, 768}, {256, 4096, 256}, {256, 256, 4096}},
+	"qwen3-8b": {{4096, 6144, 4096}, {4096, 24576, 4096}, {4096, 4096, 12288}, {4096, 151936, 4352}, {4096, 4096, 151936}},
+	"square":   {{512, 512, 512}, {1024, 1024, 1024}, {2048, 2048, 2048}, {4096, 4096, 4096}, {8192, 8192, 8192}},
+}
+
+// GemmSets lists the tables of shapes.
+func GemmSets() []string { return slices.Sorted(maps.Keys(gemmSets)) }
+
+// GemmShapes reads the name of a table, or MxNxK shapes apart by commas. "auto" is toy on a CPU device and qwen3-8b on others.
+func GemmShapes(text string, cpu bool) ([]GemmShape, error) {
+	if text == "auto" {
+		text = "qwen3-8b"
+		if cpu {
+			text = "toy"
+		}
+	}
+	if set, ok := gemmSets[text]; ok {
+		return set, nil
+	}
+	var list []GemmShape
+	for _, part := range strings.Split(text, ",") {
+		var s GemmShape
+		var rest string
+		n, _ := fmt.Sscanf(part+" .", "%dx%dx%d %s", &s.M, &s.N, &s.K, &rest)
+		if n != 4 || rest != "." || s.M < 1 || s.N < 1 || s.K < 1 {
+			return nil, fail.New(fail.Usage, "give MxNxK, or one of "+strings.Join(GemmSets(), ", "), "bench: shapes: want MxNxK, got %q", part)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// GemmReport is a sweep of matrix products.
+type GemmReport struct {
+	Device    Device    `json:"device"`
+	Precision string    `json:"precision"`
+	Rows      []GemmRow `json:"products"`
+}
+
+// GemmRow is one product: NT and NN write the operands' dtype, TN adds to f32.
+type GemmRow struct {
+	GemmShape
+	Layout string `json:"layout"`
+	Kernel string `json:"kernel"` // the kernels that ran, with the workgroups of each
+	Timing
+	Tera float64 `json:"tflops"`
+	// PerProcessor is GFLOP/s per second of processor time, on a CPU device.
+	PerProcessor float64 `json:"gflops_per_processor_second,omitempty"`
+}
+
+// layouts are the three products of training.
+var layouts = []struct {
+	name   string
+	layout ops.Layout
+}{{"NT", ops.NT}, {"NN", ops.NN}, {"TN", ops.TN}}
+
+// Gemm measures the shapes in the three layouts. Nothing else must use the device meanwhile.
+func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*GemmReport, error) {
+	m, err := newMeter(c, runs)
+	if err != nil {
+		return nil, err
+	}
+	most := [3]int{}
+	for _, s := range shapes {
+		most = [3]int{max(most[0], s.M*s.K), max(most[1], s.N*s.K), max(most[2], s.M*s.N)}
+	}
+	c.Reserve()
+	A, B := m.tensor("A", dtype, most[0]), m.tensor("B", dtype, most[1])
+	C, sum := c.Alloc("C", dtype, most[2]), c.Alloc("sum", tensors.F32, most[2])
+	c.Zero(sum)
+	if err := c.Submit(); err != nil {
+		return nil, err
+	}
+	r := &GemmReport{Device: DeviceOf(c.Device), Precision: strings.ToLower(dtype.String())}
+	for _, s := range shapes {
+		for _, l := range layouts {
+			row := GemmRow{GemmShape: s, Layout: l.name}
+			out, record := product(c, l.layout, s, A, B, C, sum)
+			if row.Timing, err = m.time(record); err != nil {
+				return nil, err
+			}
+			if err := m.finite("gemm "+l.name+" "+s.String(), out); err != nil {
+				return nil, err
+			}
+			if row.Kernel, err = m.kernels(record); err != nil {
+				return nil, err
+			}
+			row.Tera = row.perSecond(s.FLOP()) / 1e12
+			row.PerProcessor = row.perProcessorSecond(s.FLOP()) / 1e9
+			r.Rows = append(r.Rows, row)
+		}
+	}
+	return r, nil
+}
+
+// product is a shape in a layout: its result, and what records it.
+func product(c *ops.Context, layout ops.Layout, s GemmShape, A, B, C, sum tensors.Tensor) (tensors.Tensor, func()) {
+	out := C.View(s.M, s.N)
+	switch layout {
+	case ops.NT:
+		return out, func() { c.Gemm(ops.NT, out, A.View(s.M, s.K), B.View(s.N, s.K)) }
+	case ops.NN:
+		return out, func() { c.Gemm(ops.NN, out, A.View(s.M, s.K), B.View(s.K, s.N)) }
+	}
+	total := sum.View(s.M, s.N)
+	return total, func() { c.GemmAdd(ops.TN, total, total, A.View(s.K, s.M), B.View(s.K, s.N)) }
+}
+
+// kernels names what work runs, with the workgroups.
+func (m meter) kernels(record func()) (string, error) {
+	m.c.Device.Profile()
+	record()
+	err := m.c.Submit()
+	var names []string
+	for _, s := range m.c.Device.EndProfile() {
+		names = append(names, fmt.Sprintf("%s %dx%dx%d", s.Name, s.Groups[0], s.Groups[1], s.Groups[2]))
+	}
+	return strings.Join(names, " + "), err
+}
