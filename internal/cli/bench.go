@@ -25,7 +25,7 @@ func newBenchCommand() *cobra.Command {
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchStepCommand(), newBenchGemmCommand())
+	cmd.AddCommand(newBenchPeakCommand(), newBenchGemmCommand(), newBenchOpCommand(), newBenchStepCommand(), newBenchOnlineCommand())
 	return cmd
 }
 
@@ -153,6 +153,83 @@ func benchStep(c *ops.Context, out io.Writer, p bench.Preset, opt bench.StepOpti
 // checkBenchMemory refuses what the device cannot hold.
 func checkBenchMemory(m bench.Memory, d *vk.Device) error {
 	return m.Plan.CheckOr(d.Info, "lower --batch, --anchors or --length, or take a smaller preset")
+}
+
+func newBenchPeakCommand() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:     "peak",
+		Short:   "What the device does at best: arithmetic, bandwidth, cost of a command",
+		Long:    "What the device does at best: multiplications and additions on registers alone, copies, and what a dispatch,\na barrier and a submission cost.",
+		Example: "  vkdomino bench peak --json peak.json",
+		Args:    unknownCommand,
+		RunE: func(*cobra.Command, []string) error {
+			return f.measure(func(c *ops.Context, _ tensors.DType, out io.Writer) (any, error) {
+				r, err := bench.Peak(c, f.runs)
+				if err != nil {
+					return nil, err
+				}
+				printPeak(out, r)
+				return r, nil
+			})
+		},
+	}
+	f.add(cmd, 10)
+	return cmd
+}
+
+func newBenchOpCommand() *cobra.Command {
+	var f benchFlags
+	var s stepFlags
+	cmd := &cobra.Command{
+		Use:     "op",
+		Short:   "Every op at the shapes of a preset",
+		Long:    "Every op at the shapes that a preset's training step, or decoding, has: time, TFLOP/s or GB/s, and how much of the\ndevice's own peak that is.",
+		Example: "  vkdomino bench op\n  vkdomino bench op --preset qwen3-8b --batch 1 --json op.json",
+		Args:    unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := s.preset(cmd)
+			if err != nil {
+				return err
+			}
+			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+				r, err := bench.Op(c, p, dtype, f.runs)
+				if err != nil {
+					return nil, err
+				}
+				printOps(out, r)
+				return r, nil
+			})
+		},
+	}
+	f.add(cmd, 5)
+	s.add(cmd)
+	return cmd
+}
+
+func newBenchOnlineCommand() *cobra.Command {
+	var f benchFlags
+	var s stepFlags
+	cmd := &cobra.Command{
+		Use:   "online",
+		Short: "The training step with the target's forward pass",
+		Long: "The training step as `vkdomino train` runs it: the target's forward pass through the last layer that the draft\n" +
+			"captures, then the draft's step. Presets: " + strings.Join(bench.Names(), ", ") + ".",
+		Example: "  vkdomino bench online --preset toy\n  vkdomino bench online --preset qwen3-8b --json online.json",
+		Args:    unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := s.preset(cmd)
+			if err != nil {
+				return err
+			}
+			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+				return benchStep(c, out, p, bench.StepOptions{Precision: dtype, Runs: f.runs, Table: true, Target: true})
+			})
+		},
+	}
+	f.add(cmd, 10)
+	s.add(cmd)
+	return cmd
 }
 
 func newBenchGemmCommand() *cobra.Command {

@@ -49,8 +49,12 @@ func printStep(w io.Writer, r *bench.StepReport) {
 	if r.Processor != nil {
 		fmt.Fprintf(w, "%-22s %s\n", "processor time", spread(*r.Processor))
 	}
+	printPeaks(w, r.Peaks)
 	fmt.Fprintf(w, "work %.4g TFLOP minimum, %.4g executed by matrix kernels\n", r.MinimumFLOP/1e12, r.ExecutedFLOP/1e12)
-	fmt.Fprintf(w, "rate %.4g TFLOP/s of the minimum work; %.3f ms forward and backward per sample; %.2f samples/s\n", r.Tera, r.PerSample, r.SamplesPerSec)
+	fmt.Fprintf(w, "rate %.4g TFLOP/s of the minimum work, %.1f%% of this device's peak; %.3f ms forward and backward per sample; %.2f samples/s\n", r.Tera, 100*r.Share, r.PerSample, r.SamplesPerSec)
+	if r.Target {
+		fmt.Fprintf(w, "target: %.4g TFLOP, %.4g TFLOP/s\n", r.TargetFLOP/1e12, r.TargetTera)
+	}
 	fmt.Fprintf(w, "memory allocated: %s (planned %s)\n", gigabytes(r.Memory.Allocated), gigabytes(r.Memory.Planned))
 	fmt.Fprintf(w, "loss %.4f, gradient norm %.4g\n", r.Loss, r.GradNorm)
 	printKernels(w, r)
@@ -75,6 +79,31 @@ func printKernels(w io.Writer, r *bench.StepReport) {
 	}
 }
 
+func printPeak(w io.Writer, r *bench.PeakReport) {
+	fmt.Fprintf(w, "%-34s %s\n", "", spreadHead)
+	fmt.Fprintf(w, "%-34s %s %10.4g TFLOP/s", "f32 multiply-add on registers", spread(r.FMATime.Time), r.FMA)
+	if r.Device.CPU {
+		fmt.Fprintf(w, ", %.1f GF/s/core", r.FMAPerProcessor)
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintf(w, "%-34s %s %10.4g GB/s\n", "copy, bytes read and written", spread(r.CopyTime.Time), r.Copy)
+	fmt.Fprintf(w, "%-34s %s %10.4g GB/s\n", "sum of two tensors by a kernel", spread(r.ShaderTime.Time), r.Shader)
+	fmt.Fprintf(w, "a small dispatch %.2f us, with a barrier %.2f us; a submission and its wait %.1f us\n", r.Dispatch, r.Barrier, r.Submit)
+}
+
+func printOps(w io.Writer, r *bench.OpReport) {
+	printPeaks(w, r.Peaks)
+	fmt.Fprintf(w, "%-24s %-26s %s %10s %9s %8s\n", "op, "+r.Precision, "shape, preset "+r.Preset, spreadHead, "TFLOP/s", "GB/s", "of peak")
+	for _, o := range r.Rows {
+		fmt.Fprintf(w, "%-24s %-26s %s %10s %9s %7.1f%%\n", o.Op, o.Shape, spread(o.Time), number(o.Tera), number(o.Giga), 100*o.Share)
+	}
+}
+
+// printPeaks says what the other figures stand beside.
+func printPeaks(w io.Writer, p bench.Peaks) {
+	fmt.Fprintf(w, "this device's own peaks, measured: %.4g TFLOP/s, %.4g GB/s\n", p.Compute(), p.Bandwidth())
+}
+
 // number is x, or a dash for 0.
 func number(x float64) string {
 	if x == 0 {
@@ -84,13 +113,14 @@ func number(x float64) string {
 }
 
 func printGemm(w io.Writer, r *bench.GemmReport) {
-	fmt.Fprintf(w, "%-20s %-6s %s %10s", "m x n x k, "+r.Precision, "layout", spreadHead, "TFLOP/s")
+	printPeaks(w, r.Peaks)
+	fmt.Fprintf(w, "%-20s %-6s %s %10s %8s", "m x n x k, "+r.Precision, "layout", spreadHead, "TFLOP/s", "of peak")
 	if r.Device.CPU {
 		fmt.Fprintf(w, " %14s", "GF/s/core")
 	}
 	fmt.Fprintln(w, "  kernel, workgroups")
 	for _, g := range r.Rows {
-		fmt.Fprintf(w, "%-20s %-6s %s %10.4g", g.GemmShape, g.Layout, spread(g.Time), g.Tera)
+		fmt.Fprintf(w, "%-20s %-6s %s %10.4g %7.1f%%", g.GemmShape, g.Layout, spread(g.Time), g.Tera, 100*g.Share)
 		if r.Device.CPU {
 			fmt.Fprintf(w, " %14.2f", g.PerProcessor)
 		}

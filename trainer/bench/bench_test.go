@@ -47,6 +47,7 @@ func TestMinimumWorkOfQwen3x8B(t *testing.T) {
 		require.InEpsilon(t, want[part.Name], part.Total()/1e12, delta+0.01, part.Name)
 	}
 	require.InEpsilon(t, 36.03, totalOf(parts)/1e12, 2e-3)
+	require.InEpsilon(t, 10.2, TargetWork(p)/1e12, 1e-2)
 }
 
 // TestStepDoesTheMinimumWork counts what the recorded step asks of the matrix kernels.
@@ -66,12 +67,10 @@ func TestStepDoesTheMinimumWork(t *testing.T) {
 
 func TestStepOnTheDevice(t *testing.T) {
 	c := testgpu.Context(t)
-	p := preset(t, "toy")
-	p.Draft.NumLayers, p.SeqLen, p.Anchors = 1, 24, 2
-	p.SetVocab(128)
-	for _, optimizer := range []bool{true, false} {
-		p.Optimizer = optimizer
-		r, err := Step(c, p, StepOptions{Precision: tensors.F32, Runs: 2, Table: true})
+	p := small(t)
+	for _, how := range []struct{ optimizer, target bool }{{true, false}, {false, false}, {true, true}} {
+		p.Optimizer = how.optimizer
+		r, err := Step(c, p, StepOptions{Precision: tensors.F32, Runs: 2, Table: true, Target: how.target})
 		require.NoError(t, err)
 		require.Equal(t, 2, r.Total.Runs)
 		require.NotEmpty(t, r.Table)
@@ -79,7 +78,11 @@ func TestStepOnTheDevice(t *testing.T) {
 		require.Positive(t, r.GradNorm)
 		require.GreaterOrEqual(t, r.Memory.Allocated, r.Memory.Planned)
 		if usesClock(c.Device) {
-			require.Equal(t, []string{"forward", "backward", "optimizer"}, r.PhaseNames())
+			want := []string{"forward", "backward", "optimizer"}
+			if how.target {
+				want = append([]string{"target"}, want...)
+			}
+			require.Equal(t, want, r.PhaseNames())
 			require.LessOrEqual(t, r.OnDevice.Min, r.Total.Max)
 		}
 	}

@@ -60,6 +60,7 @@ func GemmShapes(text string, cpu bool) ([]GemmShape, error) {
 // GemmReport is a sweep of matrix products.
 type GemmReport struct {
 	Device    Device    `json:"device"`
+	Peaks     Peaks     `json:"peaks"`
 	Precision string    `json:"precision"`
 	Rows      []GemmRow `json:"products"`
 }
@@ -73,6 +74,8 @@ type GemmRow struct {
 	Tera float64 `json:"tflops"`
 	// PerProcessor is GFLOP/s per second of processor time, on a CPU device.
 	PerProcessor float64 `json:"gflops_per_processor_second,omitempty"`
+	// Share is the rate over the device's own peak.
+	Share float64 `json:"share_of_peak"`
 }
 
 // layouts are the three products of training.
@@ -81,12 +84,18 @@ var layouts = []struct {
 	layout ops.Layout
 }{{"NT", ops.NT}, {"NN", ops.NN}, {"TN", ops.TN}}
 
-// Gemm measures the shapes in the three layouts. Nothing else must use the device meanwhile.
+// Gemm measures the shapes in the three layouts. Nothing else must use the device meanwhile;
+// tensors of the context are released.
 func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*GemmReport, error) {
 	m, err := newMeter(c, runs)
 	if err != nil {
 		return nil, err
 	}
+	r := &GemmReport{Device: DeviceOf(c.Device), Precision: strings.ToLower(dtype.String())}
+	if r.Peaks, err = MeasurePeaks(c); err != nil {
+		return nil, err
+	}
+	c.Release()
 	most := [3]int{}
 	for _, s := range shapes {
 		most = [3]int{max(most[0], s.M*s.K), max(most[1], s.N*s.K), max(most[2], s.M*s.N)}
@@ -98,26 +107,34 @@ func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*G
 	if err := c.Submit(); err != nil {
 		return nil, err
 	}
-	r := &GemmReport{Device: DeviceOf(c.Device), Precision: strings.ToLower(dtype.String())}
 	for _, s := range shapes {
 		for _, l := range layouts {
-			row := GemmRow{GemmShape: s, Layout: l.name}
 			out, record := product(c, l.layout, s, A, B, C, sum)
-			if row.Timing, err = m.time(record); err != nil {
+			row, err := m.product(s, l.name, out, record)
+			if err != nil {
 				return nil, err
 			}
-			if err := m.finite("gemm "+l.name+" "+s.String(), out); err != nil {
-				return nil, err
-			}
-			if row.Kernel, err = m.kernels(record); err != nil {
-				return nil, err
-			}
-			row.Tera = row.perSecond(s.FLOP()) / 1e12
-			row.PerProcessor = row.perProcessorSecond(s.FLOP()) / 1e9
+			row.Share = row.Tera / r.Peaks.Compute()
 			r.Rows = append(r.Rows, row)
 		}
 	}
 	return r, nil
+}
+
+// product measures one product.
+func (m meter) product(s GemmShape, layout string, out tensors.Tensor, record func()) (GemmRow, error) {
+	row := GemmRow{GemmShape: s, Layout: layout}
+	var err error
+	if row.Timing, err = m.time(record); err != nil {
+		return row, err
+	}
+	if err := m.finite("gemm "+layout+" "+s.String(), out); err != nil {
+		return row, err
+	}
+	row.Tera = row.perSecond(s.FLOP()) / 1e12
+	row.PerProcessor = row.perProcessorSecond(s.FLOP()) / 1e9
+	row.Kernel, err = m.kernels(record)
+	return row, err
 }
 
 // product is a shape in a layout: its result, and what records it.

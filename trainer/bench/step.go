@@ -48,6 +48,7 @@ type StepReport struct {
 	HeadRows  int    `json:"head_rows"` // draft rows with a label
 
 	Device Device `json:"device"`
+	Peaks  Peaks  `json:"peaks"`
 
 	// Phases are times on the device by phase: target, forward, backward, optimizer.
 	Phases map[string]Spread `json:"phases"`
@@ -61,8 +62,13 @@ type StepReport struct {
 	MinimumFLOP  float64 `json:"minimum_flop"`
 	ExecutedFLOP float64 `json:"executed_flop"`
 	Parts        []Part  `json:"parts"`
-	// Tera is the rate in TFLOP/s: MinimumFLOP over the time of target, forward and backward.
+	// TargetFLOP is the work of the target's forward pass, where that is part of the step, and TargetTera its rate in TFLOP/s.
+	TargetFLOP float64 `json:"target_flop,omitempty"`
+	TargetTera float64 `json:"target_tflops,omitempty"`
+	// Tera is the rate in TFLOP/s: MinimumFLOP over the time of forward and backward.
 	Tera float64 `json:"tflops"`
+	// Share is that rate over the device's own peak.
+	Share float64 `json:"share_of_peak"`
 	// PerSample is the time of forward and backward of one sample, in milliseconds.
 	PerSample     float64 `json:"forward_backward_ms_per_sample"`
 	SamplesPerSec float64 `json:"samples_per_second"`
@@ -95,13 +101,20 @@ type stepRun struct {
 	report *StepReport
 }
 
-// Step measures the training step of a preset. Nothing else must use the device meanwhile.
+// Step measures the training step of a preset. Nothing else must use the device meanwhile;
+// tensors of the context are released.
 // A loss or gradient that is not finite is an error.
 func Step(c *ops.Context, p Preset, opt StepOptions) (*StepReport, error) {
+	peaks, err := MeasurePeaks(c)
+	if err != nil {
+		return nil, err
+	}
+	c.Release()
 	s, err := newStepRun(c, p, opt)
 	if err != nil {
 		return nil, err
 	}
+	s.report.Peaks = peaks
 	for range warmups {
 		if err := s.once(); err != nil {
 			return nil, err
@@ -124,11 +137,6 @@ func Step(c *ops.Context, p Preset, opt StepOptions) (*StepReport, error) {
 func newStepRun(c *ops.Context, p Preset, opt StepOptions) (*stepRun, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
-	}
-	if usesClock(c.Device) {
-		if err := c.Device.StartClock(); err != nil {
-			return nil, err
-		}
 	}
 	s := &stepRun{preset: p, opt: opt}
 	var err error
@@ -270,6 +278,10 @@ func (r *StepReport) rates() {
 	}
 	r.PerSample = draft / float64(r.Batch)
 	r.Tera = r.MinimumFLOP / (draft * 1e9)
+	r.Share = r.Tera / r.Peaks.Compute()
+	if t := r.Phases[ops.PhaseTarget].Median; t > 0 {
+		r.TargetTera = r.TargetFLOP / (t * 1e9)
+	}
 	r.SamplesPerSec = 1000 * float64(r.Batch) / r.Total.Median
 }
 
@@ -328,6 +340,9 @@ func (s *stepRun) count() error {
 	r := s.report
 	r.Parts, r.ExecutedFLOP, r.HeadRows = parts, executed, heads
 	r.MinimumFLOP = totalOf(parts)
+	if s.opt.Target {
+		r.TargetFLOP = TargetWork(s.preset)
+	}
 	return nil
 }
 

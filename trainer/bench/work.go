@@ -44,6 +44,16 @@ func MinimumWork(p Preset, l *domino.Layout, headRows, corrected int) []Part {
 	}
 }
 
+// TargetWork counts the matrix products of the target's forward pass through the last captured layer:
+// the projections of every token, and attention to it and those before.
+func TargetWork(p Preset) float64 {
+	t := p.Target
+	T, q, kv := p.Batch*p.SeqLen, t.NumHeads*t.HeadDim, t.NumKVHeads*t.HeadDim
+	layer := flop(T, t.HiddenSize, q+2*kv) + flop(T, q, t.HiddenSize) + flop(T, t.HiddenSize, 3*t.IntermediateSize) +
+		4*float64(q)*float64(T)*float64(p.SeqLen+1)/2
+	return float64(p.lastCaptured()+1) * layer
+}
+
 // pairs counts the draft rows' keys: the context before the anchor, and the block itself.
 func pairs(l *domino.Layout) int {
 	n := 0
