@@ -2,6 +2,7 @@ package domino
 
 import (
 	"fmt"
+	"slices"
 
 	"vkdomino/model"
 	"vkdomino/ops"
@@ -19,6 +20,8 @@ type Draft struct {
 	head     *Head // nil for plain DFlash
 	loss     *vocabLoss
 	noiseIDs tensors.Tensor // I32 [Q], host-visible
+	noise    *ops.RowGroups // of draft rows by noise id
+	distinct tensors.Tensor // I32: the noise ids of the groups; host-visible
 	dZ, dZh  tensors.Tensor // [Q, H]
 }
 
@@ -27,6 +30,16 @@ type Capacity struct {
 	Batch, SeqLen, Anchors int
 	// BindingBytes is the device's limit of a buffer binding, which decides how the vocabulary is cut.
 	BindingBytes int64
+	// EveryRow computes what equal rows have in common anew for each of them: the plain path, for comparison.
+	EveryRow bool
+}
+
+// distinct is how many groups of equal rows there can be, of rows rows: at most the least of bounds.
+func (c Capacity) distinct(rows int, bounds ...int) int {
+	if c.EveryRow {
+		return rows
+	}
+	return min(rows, slices.Min(bounds))
 }
 
 // backboneConfig is the backbone's part of a draft's configuration.
@@ -56,10 +69,16 @@ func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capaci
 		return nil, fmt.Errorf("domino: draft: %w", err)
 	}
 	if cfg.Domino {
-		d.head = newHead(c, cfg, d.Params, blocks, dtype)
+		d.head = newHead(c, cfg, d.Params, blocks, most, dtype)
 	}
 	d.loss = newVocabLoss(c, cfg, target, d.head, distill, rows, most.BindingBytes, dtype)
 	d.noiseIDs = c.AllocHost("noise ids", tensors.I32, rows)
+	if !most.EveryRow {
+		U := most.distinct(rows, blocks+1, cfg.VocabSize)
+		d.noise = ops.NewRowGroups(c, "noise ids", rows, false)
+		d.distinct = c.AllocHost("distinct noise ids", tensors.I32, U)
+		d.Backbone.ShareRows(c, d.noise, U)
+	}
 	d.dZ = c.Alloc("draft hidden gradient", dtype, rows, cfg.HiddenSize)
 	d.dZh = c.Alloc("draft hidden gradient of the head", dtype, rows, cfg.HiddenSize)
 	return d, c.Err()
@@ -101,6 +120,10 @@ func (d *Draft) Upload(c *ops.Context, m *Micro) {
 		ranges = append(ranges, l.RowStart[b], l.RowStart[b+1])
 	}
 	c.UploadI32(d.noiseIDs.View(Q), l.NoiseIDs)
+	if d.noise != nil {
+		ids := d.noise.Upload(c, l.NoiseIDs)
+		c.UploadI32(d.distinct.View(len(ids)), ids)
+	}
 	c.UploadI32(d.Backbone.Pos.View(Q), l.Positions)
 	c.UploadI32(d.Backbone.ContextPos.View(T), contextPos)
 	c.UploadI32(d.Backbone.Blocks.Slice(0, len(l.Blocks)), blocks)
@@ -119,6 +142,9 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 		return
 	}
 	c.Embedding(d.Backbone.X0.Slice(0, Q), d.target.Embed, d.noiseIDs.View(Q))
+	if d.noise != nil {
+		c.Embedding(d.Backbone.SharedInput(), d.target.Embed, d.distinct.View(d.noise.Count))
+	}
 	d.Backbone.Forward(c, m.shape())
 	Z := d.Backbone.Z.Slice(0, Q)
 	d.loss.forward(c, Z, R)

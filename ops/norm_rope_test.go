@@ -29,7 +29,7 @@ func TestNormRoPE(t *testing.T) {
 				normed, apart := r.tensor(dt, 0, n, heads*hd), r.tensor(tensors.F32, 0, n*heads)
 				r.c.NormRoPE(result, rstd, x, w, cosT, sinT, posT, normEps)
 				r.c.RMSNorm(normed.View(n*heads, hd), apart, x.View(n*heads, hd), w, normEps)
-				r.c.RoPE(normed, cosT, sinT, posT, hd)
+				r.c.RoPE(normed, normed, tensors.Tensor{}, cosT, sinT, posT, hd)
 				r.c.NormRoPE(x, rstd, x, w, cosT, sinT, posT, normEps)
 				r.submit()
 				want, rstdWant := oracle.NormRoPE(xv, wv, cos, sin, pos, n, heads, hd, normEps)

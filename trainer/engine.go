@@ -24,6 +24,8 @@ type EngineConfig struct {
 	Eval    EvalConfig
 	// FullTarget runs the target to its end although nothing but Inspect needs it.
 	FullTarget bool
+	// EveryRow computes what equal rows have in common anew for each of them; see domino.Capacity.
+	EveryRow bool
 
 	Beta1, Beta2, Epsilon, WeightDecay, MaxGradNorm float64
 
@@ -90,7 +92,7 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 	e.run = e.Target.NewTargetRun(c, rows)
 	e.k = c.Alloc("target keys", cfg.Precision, rows, kv)
 	e.v = c.Alloc("target values", cfg.Precision, rows, kv)
-	most := domino.Capacity{Batch: cfg.Batch, SeqLen: cfg.SeqLen, Anchors: cfg.Anchors, BindingBytes: cfg.BindingBytes}
+	most := domino.Capacity{Batch: cfg.Batch, SeqLen: cfg.SeqLen, Anchors: cfg.Anchors, BindingBytes: cfg.BindingBytes, EveryRow: cfg.EveryRow}
 	e.Draft, err = domino.NewDraft(c, cfg.Draft, e.Target, most, cfg.Distill, cfg.Precision)
 	if err != nil {
 		return nil, err
