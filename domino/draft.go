@@ -95,29 +95,29 @@ type Micro struct {
 	Factor  float64
 	Share   float64
 	Options LossOptions
-	// Hidden is the target's last hidden states [B*S, H]; used by distillation alone.
+	// Hidden is the target's last hidden states of the context rows; used by distillation alone.
 	Hidden tensors.Tensor
 }
 
 func (m *Micro) shape() model.Shape {
-	return model.Shape{Slots: m.Layout.Batch, Stride: m.Layout.SeqLen, Blocks: len(m.Layout.Blocks)}
+	rows, longest := m.Layout.Context()
+	return model.Shape{Sequences: m.Layout.Batch, Context: rows, Longest: longest, Blocks: len(m.Layout.Blocks)}
 }
 
 // Upload writes a micro-batch's inputs. The device must be idle.
 func (d *Draft) Upload(c *ops.Context, m *Micro) {
 	l := m.Layout
-	Q, T := l.DraftRows(), l.Batch*l.SeqLen
-	contextPos := make([]int32, T)
-	for i := range contextPos {
-		contextPos[i] = int32(i % l.SeqLen)
-	}
+	Q := l.DraftRows()
+	var contextPos, ranges []int32
+	l.EachContext(func(b, first, n int) {
+		for t := range n {
+			contextPos = append(contextPos, int32(t))
+		}
+		ranges = append(ranges, l.RowStart[b], l.RowStart[b+1], int32(first), int32(n))
+	})
 	blocks := make([]int32, 0, 2*len(l.Blocks))
 	for _, b := range l.Blocks {
-		blocks = append(blocks, b.Row, b.Anchor)
-	}
-	ranges := make([]int32, 0, 2*l.Batch)
-	for b := range l.Batch {
-		ranges = append(ranges, l.RowStart[b], l.RowStart[b+1])
+		blocks = append(blocks, l.ContextStart[b.Row], b.Anchor)
 	}
 	c.UploadI32(d.noiseIDs.View(Q), l.NoiseIDs)
 	if d.noise != nil {
@@ -125,7 +125,7 @@ func (d *Draft) Upload(c *ops.Context, m *Micro) {
 		c.UploadI32(d.distinct.View(len(ids)), ids)
 	}
 	c.UploadI32(d.Backbone.Pos.View(Q), l.Positions)
-	c.UploadI32(d.Backbone.ContextPos.View(T), contextPos)
+	c.UploadI32(d.Backbone.ContextPos.View(len(contextPos)), contextPos)
 	c.UploadI32(d.Backbone.Blocks.Slice(0, len(l.Blocks)), blocks)
 	c.UploadI32(d.Backbone.Ranges.Slice(0, l.Batch), ranges)
 	d.loss.upload(c, l, m.Targets)

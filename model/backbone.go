@@ -65,15 +65,15 @@ type backboneGrads struct {
 }
 
 // NewBackbone allocates a backbone on params for at most draftRows draft rows (blocks *
-// block size) and slots*stride context rows; with training it allocates what the backward
+// block size) and contextRows context rows of sequences sequences; with training it allocates what the backward
 // pass needs too, otherwise layers share their activations but for the context's keys and values.
-func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, draftRows, contextRows, slots int, dtype tensors.DType, training bool) (*Backbone, error) {
+func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, draftRows, contextRows, sequences int, dtype tensors.DType, training bool) (*Backbone, error) {
 	b := &Backbone{Config: cfg, Cos: target.Cos, Sin: target.Sin, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
 	H := cfg.HiddenSize
 	b.Pos = c.AllocHost("draft positions", tensors.I32, draftRows)
 	b.ContextPos = c.AllocHost("context positions", tensors.I32, contextRows)
 	b.Blocks = c.AllocHost("draft blocks", tensors.I32, draftRows/cfg.BlockSize, 2)
-	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, slots, 2)
+	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, sequences, 4)
 	b.X0 = c.Alloc("noise embeddings", dtype, draftRows, H)
 	b.Features = c.Alloc("target_hidden", dtype, contextRows, cfg.NumFeatures*H)
 	b.Z = c.Alloc("draft hidden", dtype, draftRows, H)
@@ -173,8 +173,10 @@ func newBackboneGrads(c *ops.Context, cfg BackboneConfig, rows, context int, dty
 
 // Shape is how much of a backbone's buffers a pass uses.
 type Shape struct {
-	Slots, Stride int // context rows are Slots*Stride: slot b's position t is row b*Stride+t
-	Blocks        int // draft rows are Blocks * block size
+	Sequences int
+	Context   int // context rows: those of one sequence after those of another
+	Longest   int // context rows of the longest sequence
+	Blocks    int // draft rows are Blocks * block size
 }
 
 // at returns the first rows of a buffer.
@@ -182,7 +184,7 @@ func rowsOf(t tensors.Tensor, n int) tensors.Tensor { return t.Slice(0, n) }
 
 // Forward records Z from X0 and Features. Source: spec.md §5.1.
 func (b *Backbone) Forward(c *ops.Context, s Shape) {
-	T, Q := s.Slots*s.Stride, s.Blocks*b.Config.BlockSize
+	T, Q := s.Context, s.Blocks*b.Config.BlockSize
 	b.Context(c, T)
 	h := rowsOf(b.X0, Q)
 	for i, l := range b.layers {
@@ -217,10 +219,10 @@ func (b *Backbone) layerContext(c *ops.Context, l *backboneLayer, T int) {
 
 // attention is what a layer's attention reads.
 func (b *Backbone) attention(l *backboneLayer, s Shape) ops.BlockInputs {
-	Q, T := s.Blocks*b.Config.BlockSize, s.Slots*s.Stride
+	Q, T := s.Blocks*b.Config.BlockSize, s.Context
 	return ops.BlockInputs{Q: rowsOf(l.qRope, Q), K: rowsOf(l.kRope, Q), V: rowsOf(l.vRows, Q), CK: rowsOf(l.ckRope, T), CV: rowsOf(l.cvRows, T),
-		Blocks: rowsOf(b.Blocks, s.Blocks), Ranges: rowsOf(b.Ranges, s.Slots), Count: s.Blocks, BlockSize: b.Config.BlockSize,
-		Slots: s.Slots, Stride: s.Stride, Window: b.Config.Window, Heads: b.heads}
+		Blocks: rowsOf(b.Blocks, s.Blocks), Ranges: rowsOf(b.Ranges, s.Sequences), Count: s.Blocks, BlockSize: b.Config.BlockSize,
+		Sequences: s.Sequences, Context: s.Context, Longest: s.Longest, Window: b.Config.Window, Heads: b.heads}
 }
 
 // projectRows records queries and keys, before norm and RoPE, and values of the input rows l.in.
@@ -266,7 +268,7 @@ func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hO
 // Backward records the gradients of every backbone tensor, added to Grad, from dZ [Q, H].
 // Forward of the same shape came before. Source: spec.md §9.6.
 func (b *Backbone) Backward(c *ops.Context, s Shape, dZ tensors.Tensor) {
-	T, Q := s.Slots*s.Stride, s.Blocks*b.Config.BlockSize
+	T, Q := s.Context, s.Blocks*b.Config.BlockSize
 	g := b.grads
 	dh, dHt32 := rowsOf(g.dh, Q), rowsOf(g.dHt32, T)
 	c.Zero(dHt32)
@@ -314,7 +316,7 @@ func (b *Backbone) mlpBackward(c *ops.Context, l *backboneLayer, dh tensors.Tens
 // attentionBackward returns the gradients of q, k, v before norm and RoPE and leaves those of the context in dckPre, dcv.
 func (b *Backbone) attentionBackward(c *ops.Context, l *backboneLayer, s Shape, dh tensors.Tensor) rowGrads {
 	cfg, g := b.Config, b.grads
-	Q, T, hd := dh.Shape[0], s.Slots*s.Stride, cfg.HeadDim
+	Q, T, hd := dh.Shape[0], s.Context, cfg.HeadDim
 	dAttn, attn := rowsOf(g.dAttn, Q), rowsOf(l.attn, Q)
 	weightGrad(c, l.o, dh, attn)
 	c.Gemm(ops.NN, dAttn, dh, l.o.Weight)
@@ -346,7 +348,7 @@ type rowGrads struct{ q, k, v tensors.Tensor }
 
 // projectionBackward leaves in dx the gradient of the normed rows that were projected, and adds to dHt32 what the context gets.
 func (b *Backbone) projectionBackward(c *ops.Context, l *backboneLayer, s Shape, d rowGrads, dHt32 tensors.Tensor) {
-	g, T := b.grads, s.Slots*s.Stride
+	g, T := b.grads, s.Context
 	dck, dcv := rowsOf(g.dckPre, T), rowsOf(g.dcv, T)
 	x, ht, dx := rowsOf(l.x, l.n), rowsOf(b.ht, T), rowsOf(g.dx, l.n)
 	weightGrad(c, l.q, d.q, x)

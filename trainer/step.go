@@ -37,7 +37,7 @@ func (e *Engine) Gradients(batches []MicroBatch, lambda float64) (*StepResult, e
 	out := &StepResult{}
 	for i, m := range micros {
 		e.Draft.Upload(e.Context, m)
-		m.Hidden = e.recordTarget(batches[i].IDs, batches[i].B, batches[i].S)
+		m.Hidden = e.recordTarget(m.Layout, batches[i].IDs)
 		results, err := e.Draft.Run(e.Context, m)
 		if err != nil {
 			return nil, err
@@ -100,6 +100,12 @@ func (e *Engine) plan(batches []MicroBatch, lambda float64) ([]*domino.Micro, er
 		targets, err := domino.NewTargets(layout, b.IDs, b.LossMask, cfg.Labels)
 		if err != nil {
 			return nil, err
+		}
+		switch {
+		case cfg.EveryRow:
+			layout.KeepContext()
+		case cfg.Distill > 0:
+			layout.ExtendContext(targets.Teacher)
 		}
 		weights[i] = targets.SumWeights()
 		micros[i] = &domino.Micro{Layout: layout, Targets: targets, Lambda: lambda, Share: 1 / float64(len(batches)), Options: cfg.Loss}
