@@ -153,10 +153,10 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 	}
 }
 
-// Run does a whole micro-batch: forward, loss, and the gradients added to Params. Upload
-// came before, and the features are recorded. It submits, waits, and returns the results of
-// the head rows.
-func (d *Draft) Run(c *ops.Context, m *Micro) (*Results, error) {
+// Record records a whole micro-batch: forward, loss, and the gradients added to Params. Upload
+// came before, and the features are recorded. After a Submit Results has the results. D-PACE
+// submits and waits once between its two visits of the logits.
+func (d *Draft) Record(c *ops.Context, m *Micro) error {
 	d.Forward(c, m)
 	var err error
 	if m.Targets.options.Objective == ObjectiveDPACE {
@@ -170,12 +170,23 @@ func (d *Draft) Run(c *ops.Context, m *Micro) (*Results, error) {
 		})
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.backward(c, m)
-	if err := c.Submit(); err != nil {
-		return nil, err
+	return nil
+}
+
+// Losses is what the losses of a micro-batch's head rows are written to, [R, ops.ResultCols]
+// F32; a zero Tensor where it has none.
+func (d *Draft) Losses(m *Micro) tensors.Tensor {
+	if m.Targets.Len() == 0 {
+		return tensors.Tensor{}
 	}
+	return d.loss.ce.Result.Slice(0, m.Targets.Len())
+}
+
+// Results reads the losses of a micro-batch's head rows. The device must be idle.
+func (d *Draft) Results(c *ops.Context, m *Micro) (*Results, error) {
 	return d.results(c, m.Targets.Len())
 }
 
