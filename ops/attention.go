@@ -28,8 +28,8 @@ func (h Heads) share() int { return h.Query / h.KV }
 
 // params are the push constants that every attention kernel ends with. The
 // kernels count in powers of two, so the scale of the scores carries log2(e).
-func (h Heads) params(lists, blockSize, stride, window int) []uint32 {
-	return []uint32{uint32(lists), uint32(blockSize), uint32(h.Query), uint32(h.KV), uint32(h.Dim), uint32(stride), uint32(window),
+func (h Heads) params(lists, blockSize, longest, window int) []uint32 {
+	return []uint32{uint32(lists), uint32(blockSize), uint32(h.Query), uint32(h.KV), uint32(h.Dim), uint32(longest), uint32(window),
 		f32bits(math.Log2E / math.Sqrt(float64(h.Dim)))}
 }
 

@@ -14,7 +14,7 @@ BUFFER(5, DO)
 RECORD_BUFFER(6, RECORDS)
 BUFFER(7, DQ)
 layout(push_constant) uniform Push {
-	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, stride, window;
+	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, longest, window;
 	float scale; // log2(e)/√hd
 };
 #include "attention_gradient.glsl"
@@ -55,11 +55,11 @@ void main() {
 		spread[r] = row * headDim;
 	}
 	const bool valid = record.w >= 0;
-	const uint slot = uint(record.z), anchor = uint(max(record.w, 0));
+	const uint context = uint(record.z), anchor = uint(max(record.w, 0));
 	[[unroll]] for (uint i = 0u; i < ROWS * PARTS; i++) o[i] = vec4(0);
 	uint low = anchor + first / share() + 1u;
 	uint j = window == 0u || low < window ? 0u : low - window;
-	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, slot * stride, j, anchor, IN_WINDOW) while (j < anchor);
+	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, context, j, anchor, IN_WINDOW) while (j < anchor);
 	j = 0u;
 	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK) while (j < blockSize);
 	STORE_ROWS(DQ, dq0, o, scale * LN_2, packed - first)

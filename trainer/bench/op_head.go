@@ -17,7 +17,7 @@ func (s opShapes) gruOps() []opCase {
 	dAct := s.floats(s.Q, E)
 	shape := dims(bs, nb, G)
 	return []opCase{
-		{"GRU", shape, 0, saved.States, func() { c.GRU(saved, gi, whh, bs, nb) }},
+		{"GRU", shape, 0, saved.States, func() { c.GRU(saved, gi, tensors.Tensor{}, whh, bs, nb) }},
 		{"GRUBackward", shape, 0, dGi, func() { c.GRUBackward(dGi, dGh, dWhh, dStates, saved, whh, bs, nb) }},
 		{"SiLU", dims(s.Q, E), 0, act, func() { c.SiLU(act, pre) }},
 		{"SiLUBackward", dims(s.Q, E), 0, dPre, func() { c.SiLUBackward(dPre, dAct, pre) }},
@@ -54,7 +54,7 @@ func (s opShapes) optimizerOps() []opCase {
 	}
 	update := ops.AdamWParams{LR: learningRate, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1}
 	return []opCase{
-		{"GradNorm", shape, 0, norm, func() { c.GradNorm(norm, []tensors.Tensor{grad}, 1) }},
+		{"GradNorm", shape, 0, norm, func() { c.GradNorm(norm, []tensors.Tensor{grad}, tensors.Tensor{}, 1) }},
 		{"AdamW", shape, 0, master, func() { c.AdamW(master, compute, m, v, grad, norm, update) }},
 	}
 }

@@ -256,7 +256,7 @@ func (s *stepRun) finite() error {
 	}
 	c := s.engine.Context
 	norm := c.AllocHost("gradient norm", tensors.F32, 4)
-	c.GradNorm(norm, s.engine.Draft.Params.Grads(), 1)
+	c.GradNorm(norm, s.engine.Draft.Params.Grads(), tensors.Tensor{}, 1)
 	if err := c.Submit(); err != nil {
 		return err
 	}
@@ -369,7 +369,9 @@ func CountStep(p Preset, dtype tensors.DType, info vk.Info) (parts []Part, execu
 			corrected++
 		}
 	}
-	if err := e.Draft.Record(c, &domino.Micro{Layout: l, Targets: targets, Lambda: lambda, Factor: 1, Options: cfg.Loss}); err != nil {
+	m := &domino.Micro{Layout: l, Targets: targets, Lambda: lambda, Factor: 1, Options: cfg.Loss}
+	e.Draft.Upload(c, m) // groups equal rows; nothing is written
+	if err := e.Draft.Record(c, m); err != nil {
 		return nil, 0, 0, err
 	}
 	return MinimumWork(p, l, targets.Len(), corrected), tally.Matrix(""), targets.Len(), c.Err()
