@@ -70,7 +70,7 @@ func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capaci
 	}
 	d := &Draft{Config: cfg, target: target, Params: newParams(c, paramShapes(cfg), dtype)}
 	var err error
-	d.Backbone, err = model.NewBackbone(c, cfg.backboneConfig(), d.Params, target, rows, context, most.Batch, dtype, true)
+	d.Backbone, err = model.NewBackbone(c, cfg.backboneConfig(), d.Params, target, rows, context, most.Batch, dtype)
 	if err != nil {
 		return nil, fmt.Errorf("domino: draft: %w", err)
 	}

@@ -33,41 +33,49 @@ type Backbone struct {
 	layers               []*backboneLayer
 	fcOut, ht, hLast     tensors.Tensor // fc output, fused context Ht [T, H]; input of the final norm
 	rstdHt, rstdZ        tensors.Tensor
-	grads                *backboneGrads
+	scratch              *scratch
 	shared               *sharedRows // nil where layer 0 works on every row
 	heads                ops.Heads
 }
 
 // backboneLayer holds a layer's weights and, by the names of spec.md §5.1, its activations.
+// What follows from others without a product is not kept: layers share the buffers of scratch,
+// and the backward pass fills them anew.
 type backboneLayer struct {
 	inNorm, q, k, v, o, qNorm, kNorm, postNorm, gate, up, down *Param
 
-	hIn, x, hMid, y       tensors.Tensor // [Q, H]; hIn is the input buffer, unused in layer 0, whose input is X0
+	hIn, hMid             tensors.Tensor // [Q, H]; hIn is the input buffer, absent in layer 0, whose input is X0
 	in                    tensors.Tensor // the input of the current pass
 	n                     int            // its rows: those that were projected
-	qPre, qRope, attn     tensors.Tensor // [Q, nH*hd]
-	kPre, kRope, vRows    tensors.Tensor // [Q, nKV*hd]
+	qPre, attn            tensors.Tensor // [Q, nH*hd]
+	kPre, vRows           tensors.Tensor // [Q, nKV*hd]
 	ckPre, ckRope, cvRows tensors.Tensor // [T, nKV*hd], context
-	gateOut, upOut, mid   tensors.Tensor // [Q, I]
+	gateOut, upOut        tensors.Tensor // [Q, I]; their gradients take their place
 	rstdIn, rstdPost, lse tensors.Tensor
 	rstdQ, rstdK, rstdCK  tensors.Tensor
+
+	*scratch
 }
 
-// backboneGrads are the gradients of activations; layers share them.
-type backboneGrads struct {
-	dh, dx           tensors.Tensor // [Q, H]
-	dMid, dGate, dUp tensors.Tensor // [Q, I]
-	dAttn, dq, dqPre tensors.Tensor // [Q, nH*hd]
-	dk, dv, dkPre    tensors.Tensor // [Q, nKV*hd]
-	dck, dcv, dckPre tensors.Tensor // [T, nKV*hd]
-	dHt32, dHt, dFC  tensors.Tensor // [T, H]
-	records          tensors.Tensor // I32 [Q, nH, 4], scratch of the attention
+// scratch is what one layer after the other uses. A gradient takes the place of what it is the
+// gradient of, once nothing reads that any more.
+type scratch struct {
+	x     tensors.Tensor // [Q, H] normed rows: of the layer's input, then of its middle; and their gradient
+	qRope tensors.Tensor // [Q, nH*hd]
+	kRope tensors.Tensor // [Q, nKV*hd]
+	mid   tensors.Tensor // [Q, I], and its gradient
+
+	// For training alone: the gradients of the attention's output and of the queries lie where mid was.
+	dAttn, dq     tensors.Tensor // [Q, nH*hd]
+	dk, dv        tensors.Tensor // [Q, nKV*hd]
+	dck, dcv      tensors.Tensor // [T, nKV*hd]
+	dHt32, dHt    tensors.Tensor // [T, H]
+	attentionRows tensors.Tensor // I32 [Q, nH, 4], see ops.BlockAttentionBackward
 }
 
-// NewBackbone allocates a backbone on params for at most draftRows draft rows (blocks *
-// block size) and contextRows context rows of sequences sequences; with training it allocates what the backward
-// pass needs too, otherwise layers share their activations but for the context's keys and values.
-func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, draftRows, contextRows, sequences int, dtype tensors.DType, training bool) (*Backbone, error) {
+// NewBackbone allocates a backbone that trains on params, for at most draftRows draft rows (blocks *
+// block size) and contextRows context rows of sequences sequences.
+func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, draftRows, contextRows, sequences int, dtype tensors.DType) (*Backbone, error) {
 	b := &Backbone{Config: cfg, Cos: target.Cos, Sin: target.Sin, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
 	H := cfg.HiddenSize
 	b.Pos = c.AllocHost("draft positions", tensors.I32, draftRows)
@@ -75,6 +83,7 @@ func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Tar
 	b.Blocks = c.AllocHost("draft blocks", tensors.I32, draftRows/cfg.BlockSize, 2)
 	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, sequences, 4)
 	b.X0 = c.Alloc("noise embeddings", dtype, draftRows, H)
+	b.scratch = newScratch(c, cfg, draftRows, contextRows, dtype, true)
 	b.Features = c.Alloc("target_hidden", dtype, contextRows, cfg.NumFeatures*H)
 	b.Z = c.Alloc("draft hidden", dtype, draftRows, H)
 	b.fcOut = c.Alloc("fc output", dtype, contextRows, H)
@@ -93,16 +102,13 @@ func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Tar
 	b.fc, b.hiddenNorm, b.norm = get("fc.weight"), get("hidden_norm.weight"), get("norm.weight")
 	for l := range cfg.NumLayers {
 		layer := newBackboneLayer(get, l)
-		if training || l == 0 {
-			layer.alloc(c, cfg, draftRows, dtype)
-		} else {
-			layer.share(b.layers[0])
+		layer.scratch = b.scratch
+		if l > 0 {
+			layer.hIn = c.Alloc("draft residual rows", dtype, draftRows, H)
 		}
+		layer.alloc(c, cfg, draftRows, dtype)
 		layer.allocContext(c, cfg, contextRows, dtype)
 		b.layers = append(b.layers, layer)
-	}
-	if training {
-		b.grads = newBackboneGrads(c, cfg, draftRows, contextRows, dtype)
 	}
 	return b, err
 }
@@ -128,10 +134,10 @@ func (l *backboneLayer) alloc(c *ops.Context, cfg BackboneConfig, rows int, dtyp
 			*t = c.Alloc(name, tensors.F32, n)
 		}
 	}
-	many("draft residual and normed rows", cfg.HiddenSize, &l.hIn, &l.x, &l.hMid, &l.y)
-	many("draft queries and attention", cfg.NumHeads*cfg.HeadDim, &l.qPre, &l.qRope, &l.attn)
-	many("draft keys and values", cfg.NumKVHeads*cfg.HeadDim, &l.kPre, &l.kRope, &l.vRows)
-	many("draft MLP rows", cfg.IntermediateSize, &l.gateOut, &l.upOut, &l.mid)
+	many("draft residual rows", cfg.HiddenSize, &l.hMid)
+	many("draft queries and attention", cfg.NumHeads*cfg.HeadDim, &l.qPre, &l.attn)
+	many("draft keys and values", cfg.NumKVHeads*cfg.HeadDim, &l.kPre, &l.vRows)
+	many("draft MLP rows", cfg.IntermediateSize, &l.gateOut, &l.upOut)
 	floats("draft rstd", rows, &l.rstdIn, &l.rstdPost)
 	floats("draft query rstd and lse", rows*cfg.NumHeads, &l.rstdQ, &l.lse)
 	floats("draft key rstd", rows*cfg.NumKVHeads, &l.rstdK)
@@ -141,6 +147,7 @@ func (l *backboneLayer) alloc(c *ops.Context, cfg BackboneConfig, rows int, dtyp
 func (l *backboneLayer) share(o *backboneLayer) {
 	w := *l
 	*l = *o
+	l.hIn = w.hIn
 	l.inNorm, l.q, l.k, l.v, l.o, l.qNorm, l.kNorm = w.inNorm, w.q, w.k, w.v, w.o, w.qNorm, w.kNorm
 	l.postNorm, l.gate, l.up, l.down = w.postNorm, w.gate, w.up, w.down
 }
@@ -152,23 +159,25 @@ func (l *backboneLayer) allocContext(c *ops.Context, cfg BackboneConfig, rows in
 	l.rstdCK = c.Alloc("context key rstd", tensors.F32, rows*cfg.NumKVHeads)
 }
 
-func newBackboneGrads(c *ops.Context, cfg BackboneConfig, rows, context int, dtype tensors.DType) *backboneGrads {
-	g := &backboneGrads{}
-	alloc := func(n, cols int, list ...*tensors.Tensor) {
-		for _, t := range list {
-			*t = c.Alloc("gradients of activations", dtype, n, cols)
-		}
+// newScratch allocates what layers share for rows draft rows and, with training, what the
+// backward pass needs besides.
+func newScratch(c *ops.Context, cfg BackboneConfig, rows, context int, dtype tensors.DType, training bool) *scratch {
+	q, kv := cfg.NumHeads*cfg.HeadDim, cfg.NumKVHeads*cfg.HeadDim
+	const name = "scratch of the layers"
+	s := &scratch{x: c.Alloc(name, dtype, rows, cfg.HiddenSize), qRope: c.Alloc(name, dtype, rows, q), kRope: c.Alloc(name, dtype, rows, kv)}
+	if !training {
+		s.mid = c.Alloc(name, dtype, rows, cfg.IntermediateSize)
+		return s
 	}
-	kv := cfg.NumKVHeads * cfg.HeadDim
-	alloc(rows, cfg.HiddenSize, &g.dh, &g.dx)
-	alloc(rows, cfg.IntermediateSize, &g.dMid, &g.dGate, &g.dUp)
-	alloc(rows, cfg.NumHeads*cfg.HeadDim, &g.dAttn, &g.dq, &g.dqPre)
-	alloc(rows, kv, &g.dk, &g.dv, &g.dkPre)
-	alloc(context, kv, &g.dck, &g.dcv, &g.dckPre)
-	alloc(context, cfg.HiddenSize, &g.dHt, &g.dFC)
-	g.records = c.Alloc("attention gradient records", tensors.I32, rows, cfg.NumHeads, 4)
-	g.dHt32 = c.Alloc("gradients of activations", tensors.F32, context, cfg.HiddenSize)
-	return g
+	wide := c.Alloc(name, dtype, rows*max(cfg.IntermediateSize, 2*q))
+	s.mid = wide.View(rows, cfg.IntermediateSize)
+	s.dAttn, s.dq = wide.View(rows, q), wide.Slice(rows*q, 2*rows*q).View(rows, q)
+	s.dk, s.dv = c.Alloc(name, dtype, rows, kv), c.Alloc(name, dtype, rows, kv)
+	s.dck, s.dcv = c.Alloc(name, dtype, context, kv), c.Alloc(name, dtype, context, kv)
+	s.dHt = c.Alloc(name, dtype, context, cfg.HiddenSize)
+	s.dHt32 = c.Alloc(name, tensors.F32, context, cfg.HiddenSize)
+	s.attentionRows = c.Alloc(name, tensors.I32, rows, cfg.NumHeads, 4)
+	return s
 }
 
 // Shape is how much of a backbone's buffers a pass uses.
@@ -227,37 +236,58 @@ func (b *Backbone) attention(l *backboneLayer, s Shape) ops.BlockInputs {
 
 // projectRows records queries and keys, before norm and RoPE, and values of the input rows l.in.
 func (b *Backbone) projectRows(c *ops.Context, l *backboneLayer, qPre, kPre, v tensors.Tensor) {
-	x := rowsOf(l.x, l.n)
-	c.RMSNorm(x, rowsOf(l.rstdIn, l.n), l.in, l.inNorm.Weight, b.Config.RMSNormEps)
+	x := b.normInput(c, l)
 	c.Gemm(ops.NT, qPre, x, l.q.Weight)
 	c.Gemm(ops.NT, kPre, x, l.k.Weight)
 	c.Gemm(ops.NT, v, x, l.v.Weight)
 }
 
-// projections records a layer's queries, keys and values from its input h.
-func (b *Backbone) projections(c *ops.Context, l *backboneLayer, h tensors.Tensor) {
-	cfg, eps, Q := b.Config, b.Config.RMSNormEps, h.Shape[0]
-	l.in, l.n = h, Q
-	qPre, kPre := rowsOf(l.qPre, Q), rowsOf(l.kPre, Q)
-	b.projectRows(c, l, qPre, kPre, rowsOf(l.vRows, Q))
-	q, k, pos := rowsOf(l.qRope, Q), rowsOf(l.kRope, Q), rowsOf(b.Pos, Q)
-	c.NormRoPE(q, l.rstdQ.View(Q*cfg.NumHeads), qPre, l.qNorm.Weight, b.Cos, b.Sin, pos, eps)
-	c.NormRoPE(k, l.rstdK.View(Q*cfg.NumKVHeads), kPre, l.kNorm.Weight, b.Cos, b.Sin, pos, eps)
+// normInput records the normed rows that are projected.
+func (b *Backbone) normInput(c *ops.Context, l *backboneLayer) tensors.Tensor {
+	x := rowsOf(l.x, l.n)
+	c.RMSNorm(x, rowsOf(l.rstdIn, l.n), l.in, l.inNorm.Weight, b.Config.RMSNormEps)
+	return x
 }
 
-func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hOut tensors.Tensor) {
-	eps, Q := b.Config.RMSNormEps, h.Shape[0]
+// normMiddle records the normed rows that the MLP reads.
+func (b *Backbone) normMiddle(c *ops.Context, l *backboneLayer, Q int) tensors.Tensor {
+	y := rowsOf(l.x, Q)
+	c.RMSNorm(y, rowsOf(l.rstdPost, Q), rowsOf(l.hMid, Q), l.postNorm.Weight, b.Config.RMSNormEps)
+	return y
+}
+
+// turnHeads records queries and keys from those before norm and RoPE.
+func (b *Backbone) turnHeads(c *ops.Context, l *backboneLayer, Q int) {
+	if b.shares(l) {
+		b.sharedTurn(c, l, Q)
+		return
+	}
+	cfg, eps, pos := b.Config, b.Config.RMSNormEps, rowsOf(b.Pos, Q)
+	c.NormRoPE(rowsOf(l.qRope, Q), l.rstdQ.View(Q*cfg.NumHeads), rowsOf(l.qPre, Q), l.qNorm.Weight, b.Cos, b.Sin, pos, eps)
+	c.NormRoPE(rowsOf(l.kRope, Q), l.rstdK.View(Q*cfg.NumKVHeads), rowsOf(l.kPre, Q), l.kNorm.Weight, b.Cos, b.Sin, pos, eps)
+}
+
+// projections records a layer's queries, keys and values from its input h.
+func (b *Backbone) projections(c *ops.Context, l *backboneLayer, h tensors.Tensor) {
+	Q := h.Shape[0]
 	if b.shares(l) {
 		b.sharedProjections(c, l, Q)
 	} else {
-		b.projections(c, l, h)
+		l.in, l.n = h, Q
+		b.projectRows(c, l, rowsOf(l.qPre, Q), rowsOf(l.kPre, Q), rowsOf(l.vRows, Q))
 	}
+	b.turnHeads(c, l, Q)
+}
+
+func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hOut tensors.Tensor) {
+	Q := h.Shape[0]
+	b.projections(c, l, h)
 	attn := rowsOf(l.attn, Q)
 	c.BlockAttention(attn, l.lse.View(Q, b.Config.NumHeads), b.attention(l, s))
 
-	hMid, y := rowsOf(l.hMid, Q), rowsOf(l.y, Q)
+	hMid := rowsOf(l.hMid, Q)
 	c.GemmAdd(ops.NT, hMid, h, attn, l.o.Weight)
-	c.RMSNorm(y, rowsOf(l.rstdPost, Q), hMid, l.postNorm.Weight, eps)
+	y := b.normMiddle(c, l, Q)
 	gate, up, mid := rowsOf(l.gateOut, Q), rowsOf(l.upOut, Q), rowsOf(l.mid, Q)
 	c.Gemm(ops.NT, gate, y, l.gate.Weight)
 	c.Gemm(ops.NT, up, y, l.up.Weight)
@@ -265,21 +295,20 @@ func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hO
 	c.GemmAdd(ops.NT, hOut, hMid, mid, l.down.Weight)
 }
 
-// Backward records the gradients of every backbone tensor, added to Grad, from dZ [Q, H].
-// Forward of the same shape came before. Source: spec.md §9.6.
+// Backward records the gradients of every backbone tensor, added to Grad, from dZ [Q, H],
+// which is overwritten. Forward of the same shape came before; it must come again before
+// another Backward. Source: spec.md §9.6.
 func (b *Backbone) Backward(c *ops.Context, s Shape, dZ tensors.Tensor) {
 	T, Q := s.Context, s.Blocks*b.Config.BlockSize
-	g := b.grads
-	dh, dHt32 := rowsOf(g.dh, Q), rowsOf(g.dHt32, T)
+	dh, dHt32, dHt := dZ, rowsOf(b.scratch.dHt32, T), rowsOf(b.scratch.dHt, T)
 	c.Zero(dHt32)
 	c.RMSNormBackward(dh, b.norm.Grad, dZ, rowsOf(b.hLast, Q), rowsOf(b.rstdZ, Q), b.norm.Weight, false)
 	for i := len(b.layers) - 1; i >= 0; i-- {
 		b.layerBackward(c, b.layers[i], s, dh, dHt32, i == 0)
 	}
-	dHt, dFC := rowsOf(g.dHt, T), rowsOf(g.dFC, T)
 	c.Cast(dHt, dHt32)
-	c.RMSNormBackward(dFC, b.hiddenNorm.Grad, dHt, rowsOf(b.fcOut, T), rowsOf(b.rstdHt, T), b.hiddenNorm.Weight, false)
-	weightGrad(c, b.fc, dFC, rowsOf(b.Features, T))
+	c.RMSNormBackward(dHt, b.hiddenNorm.Grad, dHt, rowsOf(b.fcOut, T), rowsOf(b.rstdHt, T), b.hiddenNorm.Weight, false)
+	weightGrad(c, b.fc, dHt, rowsOf(b.Features, T))
 }
 
 // weightGrad records dW += dOutᵀ in of a linear layer out = in Wᵀ.
@@ -290,67 +319,69 @@ func weightGrad(c *ops.Context, w *Param, dOut, in tensors.Tensor) {
 func (b *Backbone) layerBackward(c *ops.Context, l *backboneLayer, s Shape, dh, dHt32 tensors.Tensor, first bool) {
 	b.mlpBackward(c, l, dh)
 	d := b.attentionBackward(c, l, s, dh)
-	b.projectionBackward(c, l, s, d, dHt32)
+	dx := b.projectionBackward(c, l, s, d, dHt32)
 	dIn := dh
 	if first {
 		dIn = tensors.Tensor{} // the noise embeddings are frozen
 	}
-	c.RMSNormBackward(dIn, l.inNorm.Grad, rowsOf(b.grads.dx, l.n), l.in, rowsOf(l.rstdIn, l.n), l.inNorm.Weight, true)
+	c.RMSNormBackward(dIn, l.inNorm.Grad, dx, l.in, rowsOf(l.rstdIn, l.n), l.inNorm.Weight, true)
 }
 
 // mlpBackward adds the MLP's gradient to dh.
 func (b *Backbone) mlpBackward(c *ops.Context, l *backboneLayer, dh tensors.Tensor) {
-	g, Q := b.grads, dh.Shape[0]
-	dMid, dGate, dUp, dx := rowsOf(g.dMid, Q), rowsOf(g.dGate, Q), rowsOf(g.dUp, Q), rowsOf(g.dx, Q)
-	y := rowsOf(l.y, Q)
+	Q := dh.Shape[0]
+	gate, up, mid := rowsOf(l.gateOut, Q), rowsOf(l.upOut, Q), rowsOf(l.mid, Q)
+	c.SwiGLU(mid, gate, up)
+	weightGrad(c, l.down, dh, mid)
+	dMid, dGate, dUp := mid, gate, up
 	c.Gemm(ops.NN, dMid, dh, l.down.Weight)
-	weightGrad(c, l.down, dh, rowsOf(l.mid, Q))
-	c.SwiGLUBackward(dGate, dUp, dMid, rowsOf(l.gateOut, Q), rowsOf(l.upOut, Q))
+	c.SwiGLUBackward(dGate, dUp, dMid, gate, up)
+	y := b.normMiddle(c, l, Q)
 	weightGrad(c, l.gate, dGate, y)
 	weightGrad(c, l.up, dUp, y)
-	c.Gemm(ops.NN, dx, dGate, l.gate.Weight)
-	c.GemmAdd(ops.NN, dx, dx, dUp, l.up.Weight)
-	c.RMSNormBackward(dh, l.postNorm.Grad, dx, rowsOf(l.hMid, Q), rowsOf(l.rstdPost, Q), l.postNorm.Weight, true)
+	dy := y
+	c.Gemm(ops.NN, dy, dGate, l.gate.Weight)
+	c.GemmAdd(ops.NN, dy, dy, dUp, l.up.Weight)
+	c.RMSNormBackward(dh, l.postNorm.Grad, dy, rowsOf(l.hMid, Q), rowsOf(l.rstdPost, Q), l.postNorm.Weight, true)
 }
 
-// attentionBackward returns the gradients of q, k, v before norm and RoPE and leaves those of the context in dckPre, dcv.
+// attentionBackward returns the gradients of q, k, v before norm and RoPE and leaves those of the context in dck, dcv.
 func (b *Backbone) attentionBackward(c *ops.Context, l *backboneLayer, s Shape, dh tensors.Tensor) rowGrads {
-	cfg, g := b.Config, b.grads
+	cfg := b.Config
 	Q, T, hd := dh.Shape[0], s.Context, cfg.HeadDim
-	dAttn, attn := rowsOf(g.dAttn, Q), rowsOf(l.attn, Q)
+	dAttn, attn := rowsOf(l.dAttn, Q), rowsOf(l.attn, Q)
 	weightGrad(c, l.o, dh, attn)
 	c.Gemm(ops.NN, dAttn, dh, l.o.Weight)
-	dq, dk, dv := rowsOf(g.dq, Q), rowsOf(g.dk, Q), rowsOf(g.dv, Q)
-	dck, dcv := rowsOf(g.dck, T), rowsOf(g.dcv, T)
-	c.BlockAttentionBackward(ops.BlockGrads{Q: dq, K: dk, V: dv, CK: dck, CV: dcv}, dAttn, attn, l.lse.View(Q, cfg.NumHeads), g.records.View(Q, cfg.NumHeads, 4), b.attention(l, s))
+	b.turnHeads(c, l, Q)
+	dq, dk, dv := rowsOf(l.dq, Q), rowsOf(l.dk, Q), rowsOf(l.dv, Q)
+	dck, dcv := rowsOf(l.dck, T), rowsOf(l.dcv, T)
+	c.BlockAttentionBackward(ops.BlockGrads{Q: dq, K: dk, V: dv, CK: dck, CV: dcv}, dAttn, attn, l.lse.View(Q, cfg.NumHeads), l.attentionRows.View(Q, cfg.NumHeads, 4), b.attention(l, s))
 	pos, contextPos := rowsOf(b.Pos, Q), rowsOf(b.ContextPos, T)
 	c.RoPEBackward(dq, b.Cos, b.Sin, pos, hd)
 	c.RoPEBackward(dk, b.Cos, b.Sin, pos, hd)
 	c.RoPEBackward(dck, b.Cos, b.Sin, contextPos, hd)
-	dqPre, dkPre := rowsOf(g.dqPre, Q), rowsOf(g.dkPre, Q)
 	if b.shares(l) {
 		dq, dk, dv = b.sharedBackward(c, Q)
-		dqPre, dkPre = dq, dk
 	}
-	norm := func(dIn, dOut, in, rstd tensors.Tensor, w *Param, heads int) {
-		n := dIn.Shape[0] * heads
-		c.RMSNormBackward(dIn.View(n, hd), w.Grad, dOut.View(n, hd), rowsOf(in, dIn.Shape[0]).View(n, hd), rstd.View(n), w.Weight, false)
+	norm := func(d, in, rstd tensors.Tensor, w *Param, heads int) {
+		n := d.Shape[0] * heads
+		c.RMSNormBackward(d.View(n, hd), w.Grad, d.View(n, hd), rowsOf(in, d.Shape[0]).View(n, hd), rstd.View(n), w.Weight, false)
 	}
-	norm(dqPre, dq, l.qPre, l.rstdQ, l.qNorm, cfg.NumHeads)
-	norm(dkPre, dk, l.kPre, l.rstdK, l.kNorm, cfg.NumKVHeads)
-	norm(rowsOf(g.dckPre, T), dck, l.ckPre, l.rstdCK, l.kNorm, cfg.NumKVHeads)
-	return rowGrads{dqPre, dkPre, dv}
+	norm(dq, l.qPre, l.rstdQ, l.qNorm, cfg.NumHeads)
+	norm(dk, l.kPre, l.rstdK, l.kNorm, cfg.NumKVHeads)
+	norm(dck, l.ckPre, l.rstdCK, l.kNorm, cfg.NumKVHeads)
+	return rowGrads{dq, dk, dv}
 }
 
 // rowGrads are the gradients of a layer's queries and keys, before norm and RoPE, and of its
 // values, for the rows that were projected.
 type rowGrads struct{ q, k, v tensors.Tensor }
 
-// projectionBackward leaves in dx the gradient of the normed rows that were projected, and adds to dHt32 what the context gets.
-func (b *Backbone) projectionBackward(c *ops.Context, l *backboneLayer, s Shape, d rowGrads, dHt32 tensors.Tensor) {
-	g, T := b.grads, s.Context
-	dck, dcv := rowsOf(g.dckPre, T), rowsOf(g.dcv, T)
-	x, ht, dx := rowsOf(l.x, l.n), rowsOf(b.ht, T), rowsOf(g.dx, l.n)
+// projectionBackward returns the gradient of the normed rows that were projected, and adds to dHt32 what the context gets.
+func (b *Backbone) projectionBackward(c *ops.Context, l *backboneLayer, s Shape, d rowGrads, dHt32 tensors.Tensor) tensors.Tensor {
+	T := s.Context
+	dck, dcv, ht := rowsOf(l.dck, T), rowsOf(l.dcv, T), rowsOf(b.ht, T)
+	x := b.normInput(c, l)
 	weightGrad(c, l.q, d.q, x)
 	weightGrad(c, l.k, d.k, x)
 	weightGrad(c, l.k, dck, ht)
@@ -358,7 +389,9 @@ func (b *Backbone) projectionBackward(c *ops.Context, l *backboneLayer, s Shape,
 	weightGrad(c, l.v, dcv, ht)
 	c.GemmAdd(ops.NN, dHt32, dHt32, dck, l.k.Weight)
 	c.GemmAdd(ops.NN, dHt32, dHt32, dcv, l.v.Weight)
+	dx := x
 	c.Gemm(ops.NN, dx, d.q, l.q.Weight)
 	c.GemmAdd(ops.NN, dx, dx, d.k, l.k.Weight)
 	c.GemmAdd(ops.NN, dx, dx, d.v, l.v.Weight)
+	return dx
 }

@@ -35,6 +35,8 @@ func NewBackboneCache(c *ops.Context, cfg BackboneConfig, params *Params, cache 
 	b.ht = c.Alloc("fused context", dtype, rows, H)
 	b.rstdHt = c.Alloc("fused context rstd", tensors.F32, rows)
 	b.Features, b.ContextPos = cache.Features, cache.Pos
+	b.scratch = newScratch(c, cfg, draft, rows, dtype, false)
+	hIn := c.Alloc("draft residual rows", dtype, draft, H)
 	var err error
 	get := func(name string) *Param {
 		p := params.Get(name)
@@ -46,6 +48,8 @@ func NewBackboneCache(c *ops.Context, cfg BackboneConfig, params *Params, cache 
 	b.fc, b.hiddenNorm, b.norm = get("fc.weight"), get("hidden_norm.weight"), get("norm.weight")
 	for l := range cfg.NumLayers {
 		layer := newBackboneLayer(get, l)
+		layer.scratch = b.scratch
+		layer.hIn = hIn
 		if l == 0 {
 			layer.alloc(c, cfg, draft, dtype)
 		} else {

@@ -14,7 +14,8 @@ type sharedRows struct {
 	groups  *ops.RowGroups
 	x0      tensors.Tensor // [U, H] the groups' embeddings, the input
 	q, k, v tensors.Tensor // [U, nH*hd], [U, nKV*hd] twice: after the norm of heads; values
-	dv      tensors.Tensor // [U, nKV*hd]
+	dq      tensors.Tensor // [U, nH*hd]
+	dk, dv  tensors.Tensor // [U, nKV*hd]
 }
 
 // ShareRows makes layer 0 work once for each group of equal rows of X0, of at most most
@@ -27,6 +28,8 @@ func (b *Backbone) ShareRows(c *ops.Context, groups *ops.RowGroups, most int) {
 		q:  c.Alloc("distinct queries", dtype, most, cfg.NumHeads*cfg.HeadDim),
 		k:  c.Alloc("distinct keys and values", dtype, most, kv),
 		v:  c.Alloc("distinct keys and values", dtype, most, kv),
+		dq: c.Alloc("distinct queries", dtype, most, cfg.NumHeads*cfg.HeadDim),
+		dk: c.Alloc("distinct keys and values", dtype, most, kv),
 		dv: c.Alloc("distinct keys and values", dtype, most, kv),
 	}
 }
@@ -44,24 +47,29 @@ func (b *Backbone) sharedProjections(c *ops.Context, l *backboneLayer, Q int) {
 	l.in, l.n = rowsOf(s.x0, U), U
 	qPre, kPre, v := rowsOf(l.qPre, U), rowsOf(l.kPre, U), rowsOf(s.v, U)
 	b.projectRows(c, l, qPre, kPre, v)
-	of, pos := s.groups.Of.View(Q), rowsOf(b.Pos, Q)
-	heads := func(rope, normed, pre, rstd tensors.Tensor, w *Param, heads int) {
+	norm := func(normed, pre, rstd tensors.Tensor, w *Param, heads int) {
 		n, hd := U*heads, cfg.HeadDim
-		normed = rowsOf(normed, U)
-		c.RMSNorm(normed.View(n, hd), rstd.View(n), pre.View(n, hd), w.Weight, cfg.RMSNormEps)
-		c.RoPE(rowsOf(rope, Q), normed, of, b.Cos, b.Sin, pos, hd)
+		c.RMSNorm(rowsOf(normed, U).View(n, hd), rstd.View(n), pre.View(n, hd), w.Weight, cfg.RMSNormEps)
 	}
-	heads(l.qRope, s.q, qPre, l.rstdQ, l.qNorm, cfg.NumHeads)
-	heads(l.kRope, s.k, kPre, l.rstdK, l.kNorm, cfg.NumKVHeads)
-	c.Gather(rowsOf(l.vRows, Q), 0, v, 0, v.Cols(), of)
+	norm(s.q, qPre, l.rstdQ, l.qNorm, cfg.NumHeads)
+	norm(s.k, kPre, l.rstdK, l.kNorm, cfg.NumKVHeads)
+	c.Gather(rowsOf(l.vRows, Q), 0, v, 0, v.Cols(), s.groups.Of.View(Q))
+}
+
+// sharedTurn is turnHeads for layer 0: RoPE lays the groups' heads out.
+func (b *Backbone) sharedTurn(c *ops.Context, l *backboneLayer, Q int) {
+	s, hd := b.shared, b.Config.HeadDim
+	U, of, pos := s.groups.Count, s.groups.Of.View(Q), rowsOf(b.Pos, Q)
+	c.RoPE(rowsOf(l.qRope, Q), rowsOf(s.q, U), of, b.Cos, b.Sin, pos, hd)
+	c.RoPE(rowsOf(l.kRope, Q), rowsOf(s.k, U), of, b.Cos, b.Sin, pos, hd)
 }
 
 // sharedBackward adds up the gradients of layer 0's queries, keys and values before RoPE by
-// group: those of queries and keys to dqPre and dkPre, before the norm of heads, and those of values to s.dv.
+// group, before the norm of heads.
 func (b *Backbone) sharedBackward(c *ops.Context, Q int) (dq, dk, dv tensors.Tensor) {
-	g, s := b.grads, b.shared
+	g, s := b.scratch, b.shared
 	U := s.groups.Count
-	dq, dk, dv = rowsOf(g.dqPre, U), rowsOf(g.dkPre, U), rowsOf(s.dv, U)
+	dq, dk, dv = rowsOf(s.dq, U), rowsOf(s.dk, U), rowsOf(s.dv, U)
 	c.GroupSum(dq, rowsOf(g.dq, Q), s.groups)
 	c.GroupSum(dk, rowsOf(g.dk, Q), s.groups)
 	c.GroupSum(dv, rowsOf(g.dv, Q), s.groups)
