@@ -22,7 +22,7 @@ type Draft struct {
 	noiseIDs tensors.Tensor // I32 [Q], host-visible
 	noise    *ops.RowGroups // of draft rows by noise id
 	distinct tensors.Tensor // I32: the noise ids of the groups; host-visible
-	dZ, dZh  tensors.Tensor // [Q, H]
+	dZ       tensors.Tensor // [Q, H]
 }
 
 // Capacity is the largest micro-batch.
@@ -75,7 +75,7 @@ func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capaci
 		return nil, fmt.Errorf("domino: draft: %w", err)
 	}
 	if cfg.Domino {
-		d.head = newHead(c, cfg, d.Params, blocks, most, dtype)
+		d.head = newHead(c, cfg, d.Params, blocks, chunkRows(cfg, distill, rows, dtype), most, dtype)
 	}
 	d.loss = newVocabLoss(c, cfg, target, d.head, distill, rows, most.BindingBytes, dtype)
 	d.noiseIDs = c.AllocHost("noise ids", tensors.I32, rows)
@@ -85,8 +85,10 @@ func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capaci
 		d.distinct = c.AllocHost("distinct noise ids", tensors.I32, U)
 		d.Backbone.ShareRows(c, d.noise, U)
 	}
-	d.dZ = c.Alloc("draft hidden gradient", dtype, rows, cfg.HiddenSize)
-	d.dZh = c.Alloc("draft hidden gradient of the head", dtype, rows, cfg.HiddenSize)
+	d.dZ = d.Backbone.X0 // which the backward pass does not read where layer 0 works on distinct rows
+	if most.EveryRow {
+		d.dZ = c.Alloc("draft hidden gradient", dtype, rows, cfg.HiddenSize)
+	}
 	return d, c.Err()
 }
 
@@ -152,10 +154,9 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 		c.Embedding(d.Backbone.SharedInput(), d.target.Embed, d.distinct.View(d.noise.Count))
 	}
 	d.Backbone.Forward(c, m.shape())
-	Z := d.Backbone.Z.Slice(0, Q)
-	d.loss.forward(c, Z, R)
+	d.loss.Z = d.Backbone.Z.Slice(0, Q)
 	if d.head != nil && R > 0 {
-		d.head.forward(c, d.target.Embed, Z, m.Layout, R)
+		d.head.forward(c, d.target.Embed, m.Layout)
 	}
 }
 
@@ -169,12 +170,14 @@ func (d *Draft) Record(c *ops.Context, m *Micro) error {
 	if m.Targets.options.Objective == ObjectiveDPACE {
 		err = d.twoVisits(c, m)
 	} else {
+		c.Phase(ops.PhaseBackward)
+		d.startBackward(c, m)
 		d.loss.rowChunks(m.Targets.Len(), func(lo, hi int) {
 			c.Phase(ops.PhaseForward)
 			d.loss.logits(c, lo, hi, m.Hidden, true)
 			c.Phase(ops.PhaseBackward)
 			if m.Factor != 0 {
-				d.loss.backward(c, lo, hi, m.Lambda)
+				d.loss.backward(c, d.dZ, lo, hi, m.Lambda)
 			}
 		})
 	}
@@ -220,30 +223,39 @@ func (d *Draft) twoVisits(c *ops.Context, m *Micro) error {
 	}
 	c.UploadF32(d.loss.coef.View(R), m.Targets.Coefficients(m.Factor))
 	c.Phase(ops.PhaseBackward)
+	d.startBackward(c, m)
 	d.loss.rowChunks(R, func(lo, hi int) {
 		if R > d.loss.chunkRows { // otherwise the logits are still there
 			d.loss.logits(c, lo, hi, m.Hidden, false)
 		}
-		d.loss.backward(c, lo, hi, m.Lambda)
+		d.loss.backward(c, d.dZ, lo, hi, m.Lambda)
 	})
 	return nil
 }
 
-// backward records dZ and what follows from it.
-func (d *Draft) backward(c *ops.Context, m *Micro) {
-	Q, R, H := m.Layout.DraftRows(), m.Targets.Len(), d.Config.HiddenSize
-	if m.Factor == 0 || R == 0 {
+// noGradient says that a micro-batch has none: no row counts.
+func (m *Micro) noGradient() bool { return m.Factor == 0 || m.Targets.Len() == 0 }
+
+// startBackward records that no draft row and no GRU state has a gradient yet.
+func (d *Draft) startBackward(c *ops.Context, m *Micro) {
+	if m.noGradient() {
 		return
 	}
-	dZ := d.dZ.Slice(0, Q)
-	c.Gather(dZ, 0, d.loss.dz.Slice(0, R), 0, H, d.loss.rowOfDraft.View(Q))
+	c.Zero(d.dZ.Slice(0, m.Layout.DraftRows()))
 	if d.head != nil && m.Lambda != 1 {
-		d.head.backward(c, m.Layout, R)
-		dZh := d.dZh.Slice(0, Q)
-		c.Gather(dZh, 0, d.head.df.Slice(0, R), 0, H, d.head.headOfRow.View(Q))
-		c.Add(dZ, dZ, dZh)
+		d.head.startBackward(c, m.Layout)
 	}
-	d.Backbone.Backward(c, m.shape(), dZ)
+}
+
+// backward records what follows from dZ and the gradients of the GRU's states.
+func (d *Draft) backward(c *ops.Context, m *Micro) {
+	if m.noGradient() {
+		return
+	}
+	if d.head != nil && m.Lambda != 1 {
+		d.head.backward(c, m.Layout)
+	}
+	d.Backbone.Backward(c, m.shape(), d.dZ.Slice(0, m.Layout.DraftRows()))
 }
 
 // results reads the losses of R head rows. The device must be idle.
@@ -278,10 +290,13 @@ func AllRows(l *Layout, opt LabelOptions) *Targets {
 func (d *Draft) Logits(c *ops.Context, m *Micro) (base, final tensors.Tensor) {
 	Q := m.Layout.DraftRows()
 	base = c.Alloc("inspected base logits", tensors.F32, Q, d.Config.VocabSize)
-	c.Gemm(ops.NT, base, d.loss.z.Slice(0, Q), d.target.LMHead)
+	Z := d.Backbone.Z.Slice(0, Q)
+	c.Gemm(ops.NT, base, Z, d.target.LMHead)
 	if d.head != nil {
 		final = c.Alloc("inspected final logits", tensors.F32, Q, d.Config.VocabSize)
-		c.GemmAdd(ops.NT, final, base, d.head.act.Slice(0, Q), d.head.w2.Weight)
+		d.loss.rowChunks(Q, func(lo, hi int) {
+			c.GemmAdd(ops.NT, final.Slice(lo, hi), base.Slice(lo, hi), d.head.activate(c, Z, lo, hi), d.head.w2.Weight)
+		})
 	}
 	return base, final
 }

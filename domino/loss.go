@@ -19,13 +19,14 @@ type vocabLoss struct {
 
 	chunkRows, chunkVocab int
 
-	row, rowOfDraft, label tensors.Tensor // I32 [R], [Q], [R]: see upload; host-visible
-	coef                   tensors.Tensor // F32 [R]: c_i
-	z                      tensors.Tensor // [R, H]: Z of the head rows
-	dz                     tensors.Tensor // [R, H] F32
-	base, final            tensors.Tensor // [chunkRows * V] F32, one vocabulary chunk after the other
-	gFinal, gSum           tensors.Tensor // [chunkRows, chunkVocab]
-	ce                     ops.CrossEntropy
+	row, label   tensors.Tensor // I32 [R]: draft rows and labels of the head rows; host-visible
+	coef         tensors.Tensor // F32 [R]: c_i
+	Z            tensors.Tensor // [Q, H]: of the current pass
+	z            tensors.Tensor // [chunkRows, H]: Z of a chunk's head rows, then the gradient of it
+	dz           tensors.Tensor // [chunkRows, H] F32
+	base, final  tensors.Tensor // [chunkRows * V] F32, one vocabulary chunk after the other
+	gFinal, gSum tensors.Tensor // [chunkRows, chunkVocab]
+	ce           ops.CrossEntropy
 }
 
 // teacher is what self-logit distillation adds: the target's logits for the tokens that a
@@ -46,27 +47,17 @@ type teacher struct {
 
 func newVocabLoss(c *ops.Context, cfg DraftConfig, target *model.Target, head *Head, distill float64, rows int, bindingBytes int64, dtype tensors.DType) *vocabLoss {
 	H, V := cfg.HiddenSize, cfg.VocabSize
-	streams := 1
-	if head != nil {
-		streams = 2
-	}
-	perRow := V * streams * (4 + dtype.Size())
-	if distill > 0 {
-		perRow += V * 4
-	}
-	v := &vocabLoss{lmHead: target.LMHead, head: head}
-	v.chunkRows = min(rows, max(64, logitsBytes/perRow/64*64))
+	v := &vocabLoss{lmHead: target.LMHead, head: head, chunkRows: chunkRows(cfg, distill, rows, dtype)}
 	most := int(bindingBytes) - 4096
 	v.chunkVocab = min(V, most/(H*dtype.Size()), most/(4*v.chunkRows))
 	if v.chunkVocab < V {
 		v.chunkVocab = v.chunkVocab / 64 * 64
 	}
 	v.row = c.AllocHost("head rows", tensors.I32, rows)
-	v.rowOfDraft = c.AllocHost("head rows by draft row", tensors.I32, rows)
 	v.label = c.AllocHost("labels", tensors.I32, rows)
 	v.coef = c.AllocHost("loss coefficients", tensors.F32, rows)
-	v.z = c.Alloc("head hidden", dtype, rows, H)
-	v.dz = c.Alloc("head hidden gradient", tensors.F32, rows, H)
+	v.z = c.Alloc("head hidden", dtype, v.chunkRows, H)
+	v.dz = c.Alloc("head hidden gradient", tensors.F32, v.chunkRows, H)
 	v.base = c.Alloc("base logits", tensors.F32, v.chunkRows*V)
 	v.gSum = c.Alloc("logit gradients", dtype, v.chunkRows, v.chunkVocab)
 	if head != nil {
@@ -86,16 +77,24 @@ func newVocabLoss(c *ops.Context, cfg DraftConfig, target *model.Target, head *H
 	return v
 }
 
+// chunkRows is how many of rows head rows have their logits in memory at one time.
+func chunkRows(cfg DraftConfig, distill float64, rows int, dtype tensors.DType) int {
+	streams := 1
+	if cfg.Domino {
+		streams = 2
+	}
+	perRow := cfg.VocabSize * streams * (4 + dtype.Size())
+	if distill > 0 {
+		perRow += cfg.VocabSize * 4
+	}
+	return min(rows, max(64, logitsBytes/perRow/64*64))
+}
+
 // upload writes the index lists of a micro-batch.
 func (v *vocabLoss) upload(c *ops.Context, l *Layout, t *Targets) {
-	R, Q := t.Len(), l.DraftRows()
-	rowOfDraft := filled(Q, -1)
-	for r, row := range t.Row {
-		rowOfDraft[row] = int32(r)
-	}
+	R := t.Len()
 	c.UploadI32(v.row.View(R), t.Row)
 	c.UploadI32(v.label.View(R), t.Label)
-	c.UploadI32(v.rowOfDraft.View(Q), rowOfDraft)
 	if v.kd != nil {
 		v.kd.upload(c, l, t.Teacher, v.chunkRows)
 	}
@@ -121,11 +120,6 @@ func (k *teacher) upload(c *ops.Context, l *Layout, rows []int32, chunk int) {
 	}
 	c.UploadI32(k.row.View(len(rows)), list)
 	c.UploadI32(k.rowOf.View(len(rows)), of)
-}
-
-// forward records Z of the head rows.
-func (v *vocabLoss) forward(c *ops.Context, Z tensors.Tensor, R int) {
-	c.Gather(v.z.Slice(0, R), 0, Z, 0, Z.Cols(), v.row.View(R))
 }
 
 // chunk is the part of a step's loss that is in memory at one time: head rows lo to hi-1
@@ -163,12 +157,17 @@ func (v *vocabLoss) logits(c *ops.Context, lo, hi int, targetHidden tensors.Tens
 	if v.kd != nil {
 		v.kd.forward(c, lo, v.chunkRows, targetHidden)
 	}
+	z, act := v.z.Slice(0, hi-lo), tensors.Tensor{}
+	c.Gather(z, 0, v.Z, 0, v.Z.Cols(), v.row.Slice(lo, hi))
+	if v.head != nil {
+		act = v.head.activate(c, v.Z, lo, hi)
+	}
 	v.vocabulary(lo, hi, func(k chunk) {
 		lm := v.lmHead.Slice(k.v0, k.v1)
 		base, final := v.tile(v.base, k, hi-lo), v.tile(v.final, k, hi-lo)
-		c.Gemm(ops.NT, base, v.z.Slice(lo, hi), lm)
+		c.Gemm(ops.NT, base, z, lm)
 		if v.head != nil {
-			c.GemmAdd(ops.NT, final, base, v.head.act.Slice(lo, hi), v.head.w2.Weight.Slice(k.v0, k.v1))
+			c.GemmAdd(ops.NT, final, base, act, v.head.w2.Weight.Slice(k.v0, k.v1))
 		}
 		soft, rowOf := v.teacherTile(c, k, true)
 		if statistics {
@@ -210,11 +209,24 @@ func (v *vocabLoss) teacherTile(c *ops.Context, k chunk, compute bool) (soft, ro
 	return soft, v.kd.rowOf.Slice(k.lo, k.hi)
 }
 
-// backward records a row chunk's dz, dAct and the gradient of W2, from the logits that
-// logits left. Source: spec.md §9.1, §9.2.
-func (v *vocabLoss) backward(c *ops.Context, lo, hi int, lambda float64) {
+// backward records, from the logits that logits left, a row chunk's rows of dZ [Q, H] and of the
+// GRU states' gradient, and adds the gradients of W1 and W2. The other rows of dZ are left
+// as they are. Source: spec.md §9.1 to §9.3.
+func (v *vocabLoss) backward(c *ops.Context, dZ tensors.Tensor, lo, hi int, lambda float64) {
 	R := hi - lo
-	dz := v.dz.Slice(lo, hi)
+	v.gradients(c, lo, hi, lambda)
+	z := v.z.Slice(0, R)
+	c.Cast(z, v.dz.Slice(0, R))
+	if v.head != nil && lambda != 1 {
+		c.Add(z, z, v.head.activateBackward(c, lo, hi))
+	}
+	c.Scatter(dZ, z, v.row.Slice(lo, hi))
+}
+
+// gradients records a row chunk's dz and dAct and adds the gradient of W2.
+func (v *vocabLoss) gradients(c *ops.Context, lo, hi int, lambda float64) {
+	R := hi - lo
+	dz := v.dz.Slice(0, R)
 	v.vocabulary(lo, hi, func(k chunk) {
 		n := k.v1 - k.v0
 		gSum, gFinal := v.gSum.View(R, n), tensors.Tensor{}
@@ -228,9 +240,9 @@ func (v *vocabLoss) backward(c *ops.Context, lo, hi int, lambda float64) {
 		if v.head == nil || lambda == 1 {
 			return // at λ = 1 the head's gradient is exactly zero
 		}
-		accumulate(c, k.v0 > 0, ops.NN, v.head.dAct.Slice(lo, hi), gFinal, v.head.w2.Weight.Slice(k.v0, k.v1))
+		accumulate(c, k.v0 > 0, ops.NN, v.head.dAct.Slice(0, R), gFinal, v.head.w2.Weight.Slice(k.v0, k.v1))
 		grad := v.head.w2.Grad.Slice(k.v0, k.v1)
-		c.GemmAdd(ops.TN, grad, grad, gFinal, v.head.act.Slice(lo, hi))
+		c.GemmAdd(ops.TN, grad, grad, gFinal, v.head.act.Slice(0, R))
 	})
 }
 
