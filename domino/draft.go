@@ -70,17 +70,19 @@ func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capaci
 	}
 	d := &Draft{Config: cfg, target: target, Params: newParams(c, paramShapes(cfg), dtype)}
 	var err error
-	d.Backbone, err = model.NewBackbone(c, cfg.backboneConfig(), d.Params, target, rows, context, most.Batch, dtype)
+	chunk := chunkRows(cfg, distill, rows, dtype)
+	U := most.distinct(rows, blocks+1, cfg.VocabSize)
+	d.Backbone, err = model.NewBackbone(c, cfg.backboneConfig(), d.Params, target, model.Capacity{Draft: rows, Projected: U, Context: context, Sequences: most.Batch,
+		Room: logitsRoom(cfg, distill, chunk, chunkVocab(cfg, chunk, most.BindingBytes, dtype), dtype)}, dtype)
 	if err != nil {
 		return nil, fmt.Errorf("domino: draft: %w", err)
 	}
 	if cfg.Domino {
-		d.head = newHead(c, cfg, d.Params, blocks, chunkRows(cfg, distill, rows, dtype), most, dtype)
+		d.head = newHead(c, cfg, d.Params, blocks, chunk, most, dtype)
 	}
-	d.loss = newVocabLoss(c, cfg, target, d.head, distill, rows, most.BindingBytes, dtype)
+	d.loss = newVocabLoss(c, cfg, target, d.head, distill, rows, chunk, most.BindingBytes, d.Backbone.Room(), dtype)
 	d.noiseIDs = c.AllocHost("noise ids", tensors.I32, rows)
 	if !most.EveryRow {
-		U := most.distinct(rows, blocks+1, cfg.VocabSize)
 		d.noise = ops.NewRowGroups(c, "noise ids", rows, false)
 		d.distinct = c.AllocHost("distinct noise ids", tensors.I32, U)
 		d.Backbone.ShareRows(c, d.noise, U)

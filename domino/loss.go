@@ -6,9 +6,9 @@ import (
 	"vkdomino/tensors"
 )
 
-// logitsBytes bounds the logits that exist at one time: the rows of a chunk times the
-// vocabulary, in all streams, with their gradients.
-const logitsBytes = 1 << 30
+// logitsBytes bounds the logits that exist at one time, unless the layers leave more memory: the
+// rows of a chunk times the vocabulary, in all streams, with their gradients.
+const logitsBytes = 704 << 20
 
 // vocabLoss is the LM head and the fused cross-entropy, chunk by chunk: never are the
 // logits of all rows in memory. Letters are those of spec.md §1.1; R counts head rows.
@@ -45,24 +45,22 @@ type teacher struct {
 	distinct []int          // by chunk
 }
 
-func newVocabLoss(c *ops.Context, cfg DraftConfig, target *model.Target, head *Head, distill float64, rows int, bindingBytes int64, dtype tensors.DType) *vocabLoss {
+// newVocabLoss allocates the loss of at most rows head rows, chunk of them at a time. The logits
+// lie in room, which must have logitsRoom bytes.
+func newVocabLoss(c *ops.Context, cfg DraftConfig, target *model.Target, head *Head, distill float64, rows, chunk int, bindingBytes int64, room tensors.Tensor, dtype tensors.DType) *vocabLoss {
 	H, V := cfg.HiddenSize, cfg.VocabSize
-	v := &vocabLoss{lmHead: target.LMHead, head: head, chunkRows: chunkRows(cfg, distill, rows, dtype)}
-	most := int(bindingBytes) - 4096
-	v.chunkVocab = min(V, most/(H*dtype.Size()), most/(4*v.chunkRows))
-	if v.chunkVocab < V {
-		v.chunkVocab = v.chunkVocab / 64 * 64
-	}
+	v := &vocabLoss{lmHead: target.LMHead, head: head, chunkRows: chunk, chunkVocab: chunkVocab(cfg, chunk, bindingBytes, dtype)}
 	v.row = c.AllocHost("head rows", tensors.I32, rows)
 	v.label = c.AllocHost("labels", tensors.I32, rows)
 	v.coef = c.AllocHost("loss coefficients", tensors.F32, rows)
 	v.z = c.Alloc("head hidden", dtype, v.chunkRows, H)
 	v.dz = c.Alloc("head hidden gradient", tensors.F32, v.chunkRows, H)
-	v.base = c.Alloc("base logits", tensors.F32, v.chunkRows*V)
-	v.gSum = c.Alloc("logit gradients", dtype, v.chunkRows, v.chunkVocab)
+	a := tensors.NewArena(room)
+	v.base = a.Take("base logits", tensors.F32, chunk*V)
+	v.gSum = a.Take("logit gradients", dtype, chunk, v.chunkVocab)
 	if head != nil {
-		v.final = c.Alloc("final logits", tensors.F32, v.chunkRows*V)
-		v.gFinal = c.Alloc("logit gradients", dtype, v.chunkRows, v.chunkVocab)
+		v.final = a.Take("final logits", tensors.F32, chunk*V)
+		v.gFinal = a.Take("logit gradients", dtype, chunk, v.chunkVocab)
 	}
 	v.ce = ops.NewCrossEntropy(c, rows)
 	if distill > 0 {
@@ -72,22 +70,41 @@ func newVocabLoss(c *ops.Context, cfg DraftConfig, target *model.Target, head *H
 			hidden: c.Alloc("teacher hidden", dtype, v.chunkRows, H),
 			normed: c.Alloc("teacher normed", dtype, v.chunkRows, H),
 			rstd:   c.Alloc("teacher rstd", tensors.F32, v.chunkRows),
-			logits: c.Alloc("teacher logits", tensors.F32, v.chunkRows*V)}
+			logits: a.Take("teacher logits", tensors.F32, chunk*V)}
 	}
 	return v
 }
 
-// chunkRows is how many of rows head rows have their logits in memory at one time.
+// chunkRows is how many of rows head rows have their logits in memory at one time: as many as
+// logitsBytes hold, or the memory that the layers leave meanwhile, in whole tiles.
 func chunkRows(cfg DraftConfig, distill float64, rows int, dtype tensors.DType) int {
-	streams := 1
+	const tile = 64
+	bytes := max(logitsBytes, model.RoomBytes(cfg.backboneConfig(), rows, dtype))
+	perRow := logitsRoom(cfg, distill, 1, cfg.VocabSize, dtype)
+	return min(rows, max(tile, int(bytes/perRow)/tile*tile))
+}
+
+// logitsRoom is how many bytes the logits of a chunk of rows and their gradients take.
+func logitsRoom(cfg DraftConfig, distill float64, rows, vocab int, dtype tensors.DType) int64 {
+	logits, gradients := int64(rows)*int64(cfg.VocabSize)*4, int64(rows)*int64(vocab)*int64(dtype.Size())
+	sizes := []int64{logits, gradients}
 	if cfg.Domino {
-		streams = 2
+		sizes = append(sizes, logits, gradients)
 	}
-	perRow := cfg.VocabSize * streams * (4 + dtype.Size())
 	if distill > 0 {
-		perRow += cfg.VocabSize * 4
+		sizes = append(sizes, logits)
 	}
-	return min(rows, max(64, logitsBytes/perRow/64*64))
+	return tensors.ArenaBytes(sizes...)
+}
+
+// chunkVocab is how much of the vocabulary one kernel sees, for chunks of rows rows: what a binding holds.
+func chunkVocab(cfg DraftConfig, rows int, bindingBytes int64, dtype tensors.DType) int {
+	most := int(bindingBytes) - 4096
+	n := min(cfg.VocabSize, most/(cfg.HiddenSize*dtype.Size()), most/(4*rows))
+	if n < cfg.VocabSize {
+		n = n / 64 * 64
+	}
+	return n
 }
 
 // upload writes the index lists of a micro-batch.

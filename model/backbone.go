@@ -25,7 +25,7 @@ type Backbone struct {
 	Pos, ContextPos, Blocks, Ranges tensors.Tensor
 	X0                              tensors.Tensor // [Q, H] noise embeddings, the input
 	Features                        tensors.Tensor // [T, nF*H] target_hidden, the input
-	Z                               tensors.Tensor // [Q, H] output after the final norm
+	Z                               tensors.Tensor // [Q, H] output after the final norm; Backward destroys it
 
 	Cos, Sin tensors.Tensor // the target's RoPE tables: a draft's theta equals its target's
 
@@ -65,7 +65,8 @@ type scratch struct {
 	kRope tensors.Tensor // [Q, nKV*hd]
 	mid   tensors.Tensor // [Q, I], and its gradient
 
-	// For training alone: the gradients of the attention's output and of the queries lie where mid was.
+	// For training alone: room holds all that is as long as the draft rows, but for x; the gradients of the attention's output and of the queries lie where mid was.
+	room          tensors.Tensor
 	dAttn, dq     tensors.Tensor // [Q, nH*hd]
 	dk, dv        tensors.Tensor // [Q, nKV*hd]
 	dck, dcv      tensors.Tensor // [T, nKV*hd]
@@ -73,24 +74,33 @@ type scratch struct {
 	attentionRows tensors.Tensor // I32 [Q, nH, 4], see ops.BlockAttentionBackward
 }
 
-// NewBackbone allocates a backbone that trains on params, for at most draftRows draft rows (blocks *
-// block size) and contextRows context rows of sequences sequences.
-func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, draftRows, contextRows, sequences int, dtype tensors.DType) (*Backbone, error) {
+// Capacity is the most rows of a backbone.
+type Capacity struct {
+	Draft     int // draft rows: blocks * block size
+	Projected int // of layer 0: those that differ, where ShareRows follows; otherwise Draft
+	Context   int // context rows of all sequences
+	Sequences int
+	// Room is how many bytes Backbone.Room has at least.
+	Room int64
+}
+
+// NewBackbone allocates a backbone that trains on params.
+func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, most Capacity, dtype tensors.DType) (*Backbone, error) {
 	b := &Backbone{Config: cfg, Cos: target.Cos, Sin: target.Sin, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
-	H := cfg.HiddenSize
-	b.Pos = c.AllocHost("draft positions", tensors.I32, draftRows)
-	b.ContextPos = c.AllocHost("context positions", tensors.I32, contextRows)
-	b.Blocks = c.AllocHost("draft blocks", tensors.I32, draftRows/cfg.BlockSize, 2)
-	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, sequences, 4)
-	b.X0 = c.Alloc("noise embeddings", dtype, draftRows, H)
-	b.scratch = newScratch(c, cfg, draftRows, contextRows, dtype, true)
-	b.Features = c.Alloc("target_hidden", dtype, contextRows, cfg.NumFeatures*H)
-	b.Z = c.Alloc("draft hidden", dtype, draftRows, H)
-	b.fcOut = c.Alloc("fc output", dtype, contextRows, H)
-	b.ht = c.Alloc("fused context", dtype, contextRows, H)
-	b.hLast = c.Alloc("draft last residual", dtype, draftRows, H)
-	b.rstdHt = c.Alloc("fused context rstd", tensors.F32, contextRows)
-	b.rstdZ = c.Alloc("draft hidden rstd", tensors.F32, draftRows)
+	H, rows := cfg.HiddenSize, most.Draft
+	b.Pos = c.AllocHost("draft positions", tensors.I32, rows)
+	b.ContextPos = c.AllocHost("context positions", tensors.I32, most.Context)
+	b.Blocks = c.AllocHost("draft blocks", tensors.I32, rows/cfg.BlockSize, 2)
+	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, most.Sequences, 4)
+	b.X0 = c.Alloc("noise embeddings", dtype, rows, H)
+	b.scratch = newTrainingScratch(c, cfg, most, dtype)
+	b.Features = c.Alloc("target_hidden", dtype, most.Context, cfg.NumFeatures*H)
+	b.Z = b.scratch.x // which nothing else uses between the passes
+	b.fcOut = c.Alloc("fc output", dtype, most.Context, H)
+	b.ht = c.Alloc("fused context", dtype, most.Context, H)
+	b.hLast = c.Alloc("draft last residual", dtype, rows, H)
+	b.rstdHt = c.Alloc("fused context rstd", tensors.F32, most.Context)
+	b.rstdZ = c.Alloc("draft hidden rstd", tensors.F32, rows)
 	var err error
 	get := func(name string) *Param {
 		p := params.Get(name)
@@ -104,10 +114,11 @@ func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Tar
 		layer := newBackboneLayer(get, l)
 		layer.scratch = b.scratch
 		if l > 0 {
-			layer.hIn = c.Alloc("draft residual rows", dtype, draftRows, H)
+			layer.hIn = c.Alloc("draft residual rows", dtype, rows, H)
+			most.Projected = rows
 		}
-		layer.alloc(c, cfg, draftRows, dtype)
-		layer.allocContext(c, cfg, contextRows, dtype)
+		layer.alloc(c, cfg, rows, most.Projected, dtype)
+		layer.allocContext(c, cfg, most.Context, dtype)
 		b.layers = append(b.layers, layer)
 	}
 	return b, err
@@ -123,24 +134,20 @@ func newBackboneLayer(get func(string) *Param, l int) *backboneLayer {
 	}
 }
 
-func (l *backboneLayer) alloc(c *ops.Context, cfg BackboneConfig, rows int, dtype tensors.DType) {
-	many := func(name string, cols int, list ...*tensors.Tensor) {
-		for _, t := range list {
-			*t = c.Alloc(name, dtype, rows, cols)
-		}
-	}
-	floats := func(name string, n int, list ...*tensors.Tensor) {
-		for _, t := range list {
-			*t = c.Alloc(name, tensors.F32, n)
-		}
-	}
-	many("draft residual rows", cfg.HiddenSize, &l.hMid)
-	many("draft queries and attention", cfg.NumHeads*cfg.HeadDim, &l.qPre, &l.attn)
-	many("draft keys and values", cfg.NumKVHeads*cfg.HeadDim, &l.kPre, &l.vRows)
-	many("draft MLP rows", cfg.IntermediateSize, &l.gateOut, &l.upOut)
-	floats("draft rstd", rows, &l.rstdIn, &l.rstdPost)
-	floats("draft query rstd and lse", rows*cfg.NumHeads, &l.rstdQ, &l.lse)
-	floats("draft key rstd", rows*cfg.NumKVHeads, &l.rstdK)
+// alloc allocates what a layer keeps of rows draft rows, of which projected differ.
+func (l *backboneLayer) alloc(c *ops.Context, cfg BackboneConfig, rows, projected int, dtype tensors.DType) {
+	q, kv := cfg.NumHeads*cfg.HeadDim, cfg.NumKVHeads*cfg.HeadDim
+	l.hMid = c.Alloc("draft residual rows", dtype, rows, cfg.HiddenSize)
+	l.qPre = c.Alloc("draft queries and attention", dtype, projected, q)
+	l.attn = c.Alloc("draft queries and attention", dtype, rows, q)
+	l.kPre = c.Alloc("draft keys and values", dtype, projected, kv)
+	l.vRows = c.Alloc("draft keys and values", dtype, rows, kv)
+	l.gateOut = c.Alloc("draft MLP rows", dtype, rows, cfg.IntermediateSize)
+	l.upOut = c.Alloc("draft MLP rows", dtype, rows, cfg.IntermediateSize)
+	l.rstdIn, l.rstdPost = c.Alloc("draft rstd", tensors.F32, projected), c.Alloc("draft rstd", tensors.F32, rows)
+	l.rstdQ = c.Alloc("draft query rstd and lse", tensors.F32, projected*cfg.NumHeads)
+	l.lse = c.Alloc("draft query rstd and lse", tensors.F32, rows*cfg.NumHeads)
+	l.rstdK = c.Alloc("draft key rstd", tensors.F32, projected*cfg.NumKVHeads)
 }
 
 // share takes another layer's row buffers, for a pass that keeps nothing.
@@ -159,25 +166,43 @@ func (l *backboneLayer) allocContext(c *ops.Context, cfg BackboneConfig, rows in
 	l.rstdCK = c.Alloc("context key rstd", tensors.F32, rows*cfg.NumKVHeads)
 }
 
-// newScratch allocates what layers share for rows draft rows and, with training, what the
-// backward pass needs besides.
-func newScratch(c *ops.Context, cfg BackboneConfig, rows, context int, dtype tensors.DType, training bool) *scratch {
-	q, kv := cfg.NumHeads*cfg.HeadDim, cfg.NumKVHeads*cfg.HeadDim
-	const name = "scratch of the layers"
-	s := &scratch{x: c.Alloc(name, dtype, rows, cfg.HiddenSize), qRope: c.Alloc(name, dtype, rows, q), kRope: c.Alloc(name, dtype, rows, kv)}
-	if !training {
-		s.mid = c.Alloc(name, dtype, rows, cfg.IntermediateSize)
-		return s
+// newScratch allocates what layers of a forward pass share for rows draft rows.
+func newScratch(c *ops.Context, cfg BackboneConfig, rows int, dtype tensors.DType) *scratch {
+	alloc := func(cols int) tensors.Tensor { return c.Alloc(scratchName, dtype, rows, cols) }
+	return &scratch{x: alloc(cfg.HiddenSize), qRope: alloc(cfg.NumHeads * cfg.HeadDim), kRope: alloc(cfg.NumKVHeads * cfg.HeadDim), mid: alloc(cfg.IntermediateSize)}
+}
+
+// newTrainingScratch allocates what layers share in both passes. All that is as long as the draft
+// rows, but for x, lies in room.
+func newTrainingScratch(c *ops.Context, cfg BackboneConfig, most Capacity, dtype tensors.DType) *scratch {
+	rows, q, kv, size := most.Draft, cfg.NumHeads*cfg.HeadDim, cfg.NumKVHeads*cfg.HeadDim, int64(dtype.Size())
+	wide, heads, keys := int64(rows*max(cfg.IntermediateSize, 2*q))*size, int64(rows*q)*size, int64(rows*kv)*size
+	need := max(most.Room, tensors.ArenaBytes(wide, heads, keys, keys, keys))
+	s := &scratch{x: c.Alloc(scratchName, dtype, rows, cfg.HiddenSize), room: c.Alloc(scratchName, tensors.F32, int(need+3)/4)}
+	a := tensors.NewArena(s.room)
+	mid := a.Take("mid", dtype, rows*max(cfg.IntermediateSize, 2*q))
+	s.mid = mid.View(rows, cfg.IntermediateSize)
+	s.dAttn, s.dq = mid.View(rows, q), mid.Slice(rows*q, 2*rows*q).View(rows, q)
+	s.qRope, s.kRope = a.Take("queries", dtype, rows, q), a.Take("keys", dtype, rows, kv)
+	s.dk, s.dv = a.Take("gradient of keys", dtype, rows, kv), a.Take("gradient of values", dtype, rows, kv)
+	alloc := func(dtype tensors.DType, cols int) tensors.Tensor {
+		return c.Alloc(scratchName, dtype, most.Context, cols)
 	}
-	wide := c.Alloc(name, dtype, rows*max(cfg.IntermediateSize, 2*q))
-	s.mid = wide.View(rows, cfg.IntermediateSize)
-	s.dAttn, s.dq = wide.View(rows, q), wide.Slice(rows*q, 2*rows*q).View(rows, q)
-	s.dk, s.dv = c.Alloc(name, dtype, rows, kv), c.Alloc(name, dtype, rows, kv)
-	s.dck, s.dcv = c.Alloc(name, dtype, context, kv), c.Alloc(name, dtype, context, kv)
-	s.dHt = c.Alloc(name, dtype, context, cfg.HiddenSize)
-	s.dHt32 = c.Alloc(name, tensors.F32, context, cfg.HiddenSize)
-	s.attentionRows = c.Alloc(name, tensors.I32, rows, cfg.NumHeads, 4)
+	s.dck, s.dcv = alloc(dtype, kv), alloc(dtype, kv)
+	s.dHt, s.dHt32 = alloc(dtype, cfg.HiddenSize), alloc(tensors.F32, cfg.HiddenSize)
+	s.attentionRows = c.Alloc(scratchName, tensors.I32, rows, cfg.NumHeads, 4)
 	return s
+}
+
+const scratchName = "scratch of the layers"
+
+// Room is memory that nothing uses between the end of Forward and the beginning of Backward.
+func (b *Backbone) Room() tensors.Tensor { return b.scratch.room }
+
+// RoomBytes is how much Room has without asking for more.
+func RoomBytes(cfg BackboneConfig, rows int, dtype tensors.DType) int64 {
+	q, kv := cfg.NumHeads*cfg.HeadDim, cfg.NumKVHeads*cfg.HeadDim
+	return int64(rows) * int64(max(cfg.IntermediateSize, 2*q)+q+3*kv) * int64(dtype.Size())
 }
 
 // Shape is how much of a backbone's buffers a pass uses.

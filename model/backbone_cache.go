@@ -35,7 +35,7 @@ func NewBackboneCache(c *ops.Context, cfg BackboneConfig, params *Params, cache 
 	b.ht = c.Alloc("fused context", dtype, rows, H)
 	b.rstdHt = c.Alloc("fused context rstd", tensors.F32, rows)
 	b.Features, b.ContextPos = cache.Features, cache.Pos
-	b.scratch = newScratch(c, cfg, draft, rows, dtype, false)
+	b.scratch = newScratch(c, cfg, draft, dtype)
 	hIn := c.Alloc("draft residual rows", dtype, draft, H)
 	var err error
 	get := func(name string) *Param {
@@ -51,7 +51,7 @@ func NewBackboneCache(c *ops.Context, cfg BackboneConfig, params *Params, cache 
 		layer.scratch = b.scratch
 		layer.hIn = hIn
 		if l == 0 {
-			layer.alloc(c, cfg, draft, dtype)
+			layer.alloc(c, cfg, draft, draft, dtype)
 		} else {
 			layer.share(b.layers[0])
 		}

@@ -51,8 +51,8 @@ var purposes = []struct{ in, name string }{
 	{"(master)", "masters"}, {"(gradient)", "weight gradients"}, {" moment)", "moments"},
 	{"model.embed_tokens", "target: embedding and LM head"}, {"lm_head", "target: embedding and LM head"},
 	{"model.layers.", "target: layers"}, {"model.norm", "target: layers"}, {"target_hidden", "features"}, {"target ", "target: pass"},
-	{"logit", "logits and their gradients"}, {"head", "Domino head"}, {"GRU", "Domino head"}, {"gru", "Domino head"}, {"teacher", "Domino head"},
-	{"scratch of the layers", "scratch of the layers"}, {"gradient", "gradients of activations"}, {".weight", "draft weights"}, {"small draft tensors", "draft weights"}, {"workspace", "workspace"},
+	{"head", "Domino head"}, {"GRU", "Domino head"}, {"gru", "Domino head"}, {"teacher", "Domino head"},
+	{"scratch of the layers", "scratch of the layers, and the logits"}, {"gradient", "gradients of activations"}, {".weight", "draft weights"}, {"small draft tensors", "draft weights"}, {"workspace", "workspace"},
 }
 
 // purpose sorts an allocation by its name.

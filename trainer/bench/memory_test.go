@@ -17,8 +17,8 @@ func TestPlannedMemory(t *testing.T) {
 		optimizer bool
 		most      float64 // GB
 	}{
-		{"without an update, 2 samples", 2, false, 14.8},
-		{"with masters and moments, 8 samples", 8, true, 41.6},
+		{"without an update, 2 samples", 2, false, 14},
+		{"with masters and moments, 8 samples", 8, true, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := preset(t, "specforge")
