@@ -23,6 +23,8 @@ layout(constant_id = 5) const bool WINDOW = false;   // there is a sliding windo
 layout(constant_id = 6) const uint HELD = 0;         // fours of a head, where the tile's rows stay in registers
 
 const uint SPREAD = (ROWS + GROUP - 1u) / GROUP;     // rows of the tile that a lane loads
+layout(constant_id = 7) const bool CPU = false;      // shuffles with a constant index are cheaper than a reduction
+
 const uint HOLDS = (HELD > 0u ? HELD : 1u) * SPREAD;
 const float UNSEEN = -3.0e38;                        // score of a key that the row does not see
 const float LOG2_E = 1.44269504088896341, LN_2 = 0.693147180559945309;

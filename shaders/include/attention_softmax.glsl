@@ -12,10 +12,18 @@ void begin() {
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) sum[m] = 0.0;
 }
 
+// The largest of all lanes.
+float highest(float v) {
+	if (!CPU) return subgroupMax(v);
+	float high = UNSEEN;
+	[[unroll]] for (uint i = 0u; i < GROUP; i++) high = max(high, subgroupShuffle(v, i));
+	return high;
+}
+
 // Turns the scores of a tile into weights, and brings what is summed so far to the new maximum.
 void weigh() {
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) {
-		float high = max(top[m], subgroupMax(s[m]));
+		float high = max(top[m], highest(s[m]));
 		float fade = exp2(top[m] - high);
 		top[m] = high;
 		s[m] = s[m] == UNSEEN ? 0.0 : exp2(s[m] - high);
