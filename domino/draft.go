@@ -145,11 +145,14 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 	if d.noise != nil {
 		c.Embedding(d.Backbone.SharedInput(), d.target.Embed, d.distinct.View(d.noise.Count))
 	}
+	if d.head != nil && R > 0 {
+		d.head.scan(c, d.target.Embed, m.Layout)
+	}
 	d.Backbone.Forward(c, m.shape())
 	Z := d.Backbone.Z.Slice(0, Q)
 	d.loss.forward(c, Z, R)
 	if d.head != nil && R > 0 {
-		d.head.forward(c, d.target.Embed, Z, m.Layout, R)
+		d.head.forward(c, Z, R)
 	}
 }
 

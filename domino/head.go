@@ -39,6 +39,7 @@ type Head struct {
 // newHead allocates the head of a draft for training on at most blocks blocks.
 func newHead(c *ops.Context, cfg DraftConfig, params *model.Params, blocks int, most Capacity, dtype tensors.DType) *Head {
 	H, G, E, Q := cfg.HiddenSize, cfg.GRUHiddenDim, cfg.EmbDim, blocks*cfg.BlockSize
+	c.Beside(c.Reserve) // the scan's workspace
 	U := most.distinct(Q, most.Batch*most.SeqLen, cfg.VocabSize)
 	return &Head{
 		gruIn: params.Get(draftnames.GRUInput), gruHidden: params.Get(draftnames.GRUHidden), w1: params.Get(draftnames.EmbedIn), w2: params.Get(draftnames.EmbedOut),
@@ -96,14 +97,20 @@ func filled(n int, v int32) []int32 {
 	return s
 }
 
-// forward records act of all R head rows, from Z [Q, H]. Source: spec.md §6.1.
-func (h *Head) forward(c *ops.Context, embed, Z tensors.Tensor, l *Layout, R int) {
-	nb, Q, H := len(l.Blocks), l.DraftRows(), Z.Cols()
-	G, U := h.gruHidden.Shape[1], h.tokens.Count
-	x, gi := h.x.Slice(0, U), h.gi.Slice(0, U)
-	c.Embedding(x, embed, h.ids.View(U))
-	c.Gemm(ops.NT, gi, x, h.gruIn.Weight)
-	c.GRU(h.gru, gi, h.tokens.Of.View(Q), h.gruHidden.Weight, l.BlockSize, nb)
+// scan records the GRU's states, which depend on tokens alone: beside what comes next.
+func (h *Head) scan(c *ops.Context, embed tensors.Tensor, l *Layout) {
+	c.Beside(func() {
+		U := h.tokens.Count
+		x, gi := h.x.Slice(0, U), h.gi.Slice(0, U)
+		c.Embedding(x, embed, h.ids.View(U))
+		c.Gemm(ops.NT, gi, x, h.gruIn.Weight)
+		c.GRU(h.gru, gi, h.tokens.Of.View(l.DraftRows()), h.gruHidden.Weight, l.BlockSize, len(l.Blocks))
+	})
+}
+
+// forward records act of all R head rows, from Z [Q, H] and the states of scan. Source: spec.md §6.1.
+func (h *Head) forward(c *ops.Context, Z tensors.Tensor, R int) {
+	H, G := Z.Cols(), h.gruHidden.Shape[1]
 	f, pre := h.f.Slice(0, R), h.pre.Slice(0, R)
 	c.Gather(f, 0, Z, 0, H, h.zRow.View(R))
 	c.Gather(f, H, h.gru.States, 0, G, h.stateRow.View(R))
@@ -112,19 +119,23 @@ func (h *Head) forward(c *ops.Context, embed, Z tensors.Tensor, l *Layout, R int
 }
 
 // backward records the gradients of the head's tensors but W2's, from dAct, and leaves in
-// df the gradient of [Z ; s]. Source: spec.md §9.3, §9.4.
+// df the gradient of [Z ; s]. The scan goes back beside what comes next. Source: spec.md §9.3, §9.4.
 func (h *Head) backward(c *ops.Context, l *Layout, R int) {
-	nb, Q := len(l.Blocks), l.DraftRows()
-	H, G := h.x.Cols(), h.gruHidden.Shape[1]
 	dPre, df, f := h.dPre.Slice(0, R), h.df.Slice(0, R), h.f.Slice(0, R)
 	c.SiLUBackward(dPre, h.dAct.Slice(0, R), h.pre.Slice(0, R))
 	c.GemmAdd(ops.TN, h.w1.Grad, h.w1.Grad, dPre, f)
 	c.Gemm(ops.NN, df, dPre, h.w1.Weight)
 
-	dState, dGi, dGh := h.dState.Slice(0, Q), h.dGi.Slice(0, Q), h.dGh.Slice(0, Q)
+	c.Beside(func() { h.scanBackward(c, l, df) })
+}
+
+// scanBackward records the gradients of the GRU's tensors.
+func (h *Head) scanBackward(c *ops.Context, l *Layout, df tensors.Tensor) {
+	nb, Q, U := len(l.Blocks), l.DraftRows(), h.tokens.Count
+	H, G := h.x.Cols(), h.gruHidden.Shape[1]
+	dState, dGi, dGh, dGiU := h.dState.Slice(0, Q), h.dGi.Slice(0, Q), h.dGh.Slice(0, Q), h.dGiU.Slice(0, U)
 	c.Gather(dState, 0, df, H, G, h.headOfStep.View(Q))
 	c.GRUBackward(dGi, dGh, h.gruHidden.Grad, dState, h.gru, h.gruHidden.Weight, l.BlockSize, nb)
-	dGiU := h.dGiU.Slice(0, h.tokens.Count)
 	c.GroupSum(dGiU, dGi, h.tokens)
-	c.GemmAdd(ops.TN, h.gruIn.Grad, h.gruIn.Grad, dGiU, h.x.Slice(0, h.tokens.Count))
+	c.GemmAdd(ops.TN, h.gruIn.Grad, h.gruIn.Grad, dGiU, h.x.Slice(0, U))
 }
