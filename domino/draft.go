@@ -155,11 +155,11 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 	if d.noise != nil {
 		c.Embedding(d.Backbone.SharedInput(), d.target.Embed, d.distinct.View(d.noise.Count))
 	}
+	if d.head != nil && R > 0 {
+		d.head.scan(c, d.target.Embed, m.Layout)
+	}
 	d.Backbone.Forward(c, m.shape())
 	d.loss.Z = d.Backbone.Z.Slice(0, Q)
-	if d.head != nil && R > 0 {
-		d.head.forward(c, d.target.Embed, m.Layout)
-	}
 }
 
 // Record records a whole micro-batch: forward, loss, and the gradients added to Params. Upload

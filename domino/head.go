@@ -41,6 +41,7 @@ type Head struct {
 // newHead allocates the head of a draft for training on at most blocks blocks.
 func newHead(c *ops.Context, cfg DraftConfig, params *model.Params, blocks, chunk int, most Capacity, dtype tensors.DType) *Head {
 	H, G, E, Q := cfg.HiddenSize, cfg.GRUHiddenDim, cfg.EmbDim, blocks*cfg.BlockSize
+	c.Beside(c.Reserve) // the scan's workspace
 	U := most.distinct(Q, most.Batch*most.SeqLen, cfg.VocabSize)
 	return &Head{
 		gruIn: params.Get(draftnames.GRUInput), gruHidden: params.Get(draftnames.GRUHidden), w1: params.Get(draftnames.EmbedIn), w2: params.Get(draftnames.EmbedOut),
@@ -98,17 +99,20 @@ func filled(n int, v int32) []int32 {
 	return s
 }
 
-// forward records the GRU's states. Source: spec.md §6.1.
-func (h *Head) forward(c *ops.Context, embed tensors.Tensor, l *Layout) {
-	nb, Q, U := len(l.Blocks), l.DraftRows(), h.tokens.Count
-	x, gi := h.x.Slice(0, U), h.gi.Slice(0, U)
-	c.Embedding(x, embed, h.ids.View(U))
-	c.Gemm(ops.NT, gi, x, h.gruIn.Weight)
-	c.GRU(h.gru, gi, h.tokens.Of.View(Q), h.gruHidden.Weight, l.BlockSize, nb)
+// scan records the GRU's states, which depend on tokens alone: beside what comes next.
+// Source: spec.md §6.1.
+func (h *Head) scan(c *ops.Context, embed tensors.Tensor, l *Layout) {
+	c.Beside(func() {
+		U := h.tokens.Count
+		x, gi := h.x.Slice(0, U), h.gi.Slice(0, U)
+		c.Embedding(x, embed, h.ids.View(U))
+		c.Gemm(ops.NT, gi, x, h.gruIn.Weight)
+		c.GRU(h.gru, gi, h.tokens.Of.View(l.DraftRows()), h.gruHidden.Weight, l.BlockSize, len(l.Blocks))
+	})
 }
 
-// activate records act of head rows lo to hi-1, a chunk of them, from Z [Q, H], and returns it.
-// Source: spec.md §6.1.
+// activate records act of head rows lo to hi-1, a chunk of them, from Z [Q, H] and the states of
+// scan, and returns it. Source: spec.md §6.1.
 func (h *Head) activate(c *ops.Context, Z tensors.Tensor, lo, hi int) tensors.Tensor {
 	R, H, G := hi-lo, Z.Cols(), h.gruHidden.Shape[1]
 	f, pre, act := h.f.Slice(0, R), h.pre.Slice(0, R), h.act.Slice(0, R)
@@ -138,12 +142,16 @@ func (h *Head) activateBackward(c *ops.Context, lo, hi int) tensors.Tensor {
 // startBackward records that no state has a gradient yet.
 func (h *Head) startBackward(c *ops.Context, l *Layout) { c.Zero(h.dState.Slice(0, l.DraftRows())) }
 
-// backward records the gradients of the GRU's tensors from those of its states. Source: spec.md §9.4.
+// backward records the gradients of the GRU's tensors from those of its states: the scan goes
+// back beside what comes next. Source: spec.md §9.4.
 func (h *Head) backward(c *ops.Context, l *Layout) {
-	nb, Q := len(l.Blocks), l.DraftRows()
-	dState, dGi, dGh := h.dState.Slice(0, Q), h.dGi.Slice(0, Q), h.dGh.Slice(0, Q)
+	c.Beside(func() { h.scanBackward(c, l) })
+}
+
+func (h *Head) scanBackward(c *ops.Context, l *Layout) {
+	nb, Q, U := len(l.Blocks), l.DraftRows(), h.tokens.Count
+	dState, dGi, dGh, dGiU := h.dState.Slice(0, Q), h.dGi.Slice(0, Q), h.dGh.Slice(0, Q), h.dGiU.Slice(0, U)
 	c.GRUBackward(dGi, dGh, h.gruHidden.Grad, dState, h.gru, h.gruHidden.Weight, l.BlockSize, nb)
-	dGiU := h.dGiU.Slice(0, h.tokens.Count)
 	c.GroupSum(dGiU, dGi, h.tokens)
-	c.GemmAdd(ops.TN, h.gruIn.Grad, h.gruIn.Grad, dGiU, h.x.Slice(0, h.tokens.Count))
+	c.GemmAdd(ops.TN, h.gruIn.Grad, h.gruIn.Grad, dGiU, h.x.Slice(0, U))
 }

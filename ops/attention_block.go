@@ -49,7 +49,7 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 	}
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
-	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out)),
+	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0),
 		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(a.Blocks), {out, vk.Write}, {lse, vk.Write}},
 		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
 }
@@ -82,7 +82,7 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), h.Dim, 1)
-	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector),
+	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector, a.Window > 0),
 		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(records), {g.Q, vk.Write}},
 		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
 }
@@ -108,7 +108,7 @@ func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Ten
 	if lists*length == 0 {
 		return
 	}
-	c.run(launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, spec: t.spec(vector), uses: uses,
+	c.run(launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, spec: t.spec(vector, a.Window > 0), uses: uses,
 		params: a.params(lists), groups: fold(a.Heads.KV * lists * ceilDiv(length, t.rows)), work: work})
 }
 

@@ -24,6 +24,8 @@ type Context struct {
 	// RowStable makes a GEMM give a row the same bits whatever the other rows are: decoding
 	// turns it on, so that verifying a draft equals decoding token by token.
 	RowStable bool
+	// InOrder runs what Beside records where it is recorded: for comparison.
+	InOrder bool
 
 	recorder  *vk.Recorder
 	kernels   map[kernelKey]*vk.Pipeline
@@ -32,6 +34,7 @@ type Context struct {
 	used      [2]int64 // of the current block of each memory, in bytes
 	current   [2]*vk.Buffer
 	workspace tensors.Tensor           // partial sums of split GEMMs and reductions
+	other     tensors.Tensor           // the same for what runs beside
 	phases    map[string]time.Duration // see PhaseTimes
 	tally     *Tally                   // set in a Context that only counts, see NewCounting
 	err       error
@@ -134,7 +137,7 @@ func (c *Context) Release() {
 		b.Free()
 	}
 	c.blocks, c.plan, c.current, c.used = nil, nil, [2]*vk.Buffer{}, [2]int64{}
-	c.workspace = tensors.Tensor{}
+	c.workspace, c.other = tensors.Tensor{}, tensors.Tensor{}
 }
 
 // Plan lists the allocations, the largest first, and their sum in bytes.
@@ -163,12 +166,25 @@ func (c *Context) Submit() error {
 	if !c.clocked() {
 		return c.recorder.Submit()
 	}
-	c.recorder.Mark("end")
 	if err := c.recorder.Submit(); err != nil {
 		return err
 	}
 	c.readPhases()
 	return nil
+}
+
+// Beside records a chain of ops whose results are needed later: its commands run between those
+// recorded afterwards, where these have a barrier anyway; see vk.Recorder.Beside. The chain
+// has a workspace of its own, which a dry Context counts.
+func (c *Context) Beside(record func()) {
+	c.workspace, c.other = c.other, c.workspace
+	c.Reserve()
+	if c.idle() || c.InOrder {
+		record()
+	} else {
+		c.recorder.Beside(record)
+	}
+	c.workspace, c.other = c.other, c.workspace
 }
 
 // Upload writes raw elements to t. The device must be idle.

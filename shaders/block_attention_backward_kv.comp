@@ -29,6 +29,7 @@ layout(push_constant) uniform Push {
 #include "attention_gradient.glsl"
 
 vec4 dk[ROWS * PARTS], dv[ROWS * PARTS]; // dk·√hd
+vec4 held_k[HOLDS], held_v[HOLDS];
 
 int anchor_of(uint block) { return RECORDS[records0 / 4u + block * blockSize * heads].w; }
 
@@ -56,12 +57,19 @@ void accumulate(uint block, uint p, uint packed, uint kv, uint first) {
 	ivec4 record = RECORDS[records0 / 4u + row];
 	vec2 stats = intBitsToFloat(record.xy);
 	other = row * headDim;
-	SCORES(s, K, k0, Q, q0)
-	SCORES(g, V, v0, DO, do0)
+	SCORES(s, held_k, K, k0, Q, q0)
+	SCORES(g, held_v, V, v0, DO, do0)
 	[[unroll]] for (uint m = 0u; m < ROWS; m++)
 		differentiate(m, q < packed && sees(q, record.w, first + m), stats.x, stats.y);
-	ACCUMULATE(dv, s, DO, do0)
-	ACCUMULATE(dk, g, Q, q0)
+#ifdef PART_CONTEXT
+	if (WINDOW || uint(record.w) < first + ROWS) { // not every key of the tile is seen
+		ACCUMULATE(dv, s, DO, do0, true)
+		ACCUMULATE(dk, g, Q, q0, true)
+		return;
+	}
+#endif
+	ACCUMULATE(dv, s, DO, do0, false)
+	ACCUMULATE(dk, g, Q, q0, false)
 }
 
 void main() {
@@ -81,6 +89,8 @@ void main() {
 		uint key = min(first + r * GROUP + gl_SubgroupInvocationID, length - 1u);
 		spread[r] = ((base + key) * kvHeads + kv) * headDim;
 	}
+	HOLD(held_k, K, k0)
+	HOLD(held_v, V, v0)
 	[[unroll]] for (uint i = 0u; i < ROWS * PARTS; i++) dk[i] = dv[i] = vec4(0);
 #ifdef PART_CONTEXT
 	uint end = uint(RANGES[range + 1u]);

@@ -37,12 +37,13 @@ void main() {
 
 	[[unroll]] for (uint r = 0u; r < SPREAD; r++)
 		spread[r] = query_row(block * blockSize, min(first + r * GROUP + lane, packed - 1u), kv) * headDim;
+	HOLD(held, Q, q0)
 	begin();
 	uint low = anchor + first / share() + 1u;
 	uint j = window == 0u || low < window ? 0u : low - window;
-	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, context, j, anchor, IN_WINDOW) while (j < anchor);
+	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, context, j, anchor, IN_WINDOW, WINDOW) while (j < anchor);
 	j = 0u;
-	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK) while (j < blockSize);
+	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK, false) while (j < blockSize);
 
 	float lse[SPREAD];
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) {

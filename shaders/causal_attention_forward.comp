@@ -34,10 +34,13 @@ void main() {
 
 	[[unroll]] for (uint r = 0u; r < SPREAD; r++)
 		spread[r] = query_row(row, min(first + r * GROUP + lane, packed - 1u), kv) * headDim;
+	HOLD(held, Q, q0)
 	begin();
 	const uint end = position + (min(first + ROWS, packed) - 1u) / share() + 1u;
 	uint j = 0u;
-	do ATTEND(K, k0, V, v0, base, j, end, IN_PAST) while (j < end);
+	const uint all = position + first / share() + 1u; // keys that every row of the tile sees
+	if (j + GROUP <= all) do ATTEND(K, k0, V, v0, base, j, all, IN_PAST, false) while (j + GROUP <= all);
+	if (j < end) do ATTEND(K, k0, V, v0, base, j, end, IN_PAST, true) while (j < end);
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) sum[m] = 1.0 / subgroupAdd(sum[m]);
 	STORE_ROWS(O, o0, o, sum[m], packed - first)
 }

@@ -25,8 +25,10 @@ func TestSharedRowsMatchThePlainPath(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plain, _ := newSmall(t, smallConfig(c.edit, func(cfg *EngineConfig) { cfg.EveryRow = true }))
+			plain.Context.InOrder = true
 			want, wantGrads := gradientsOf(t, plain, 0.4, smallBatch())
 			wantView := inspect(t, plain, smallBatch())
+			plain.Context.InOrder = false
 			shared, _ := newSmall(t, smallConfig(c.edit))
 			got, grads := gradientsOf(t, shared, 0.4, smallBatch())
 			view := inspect(t, shared, smallBatch())
@@ -39,4 +41,19 @@ func TestSharedRowsMatchThePlainPath(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChainsBesideChangeNoBit compares steps whose GRU runs beside the layers with steps in order.
+func TestChainsBesideChangeNoBit(t *testing.T) {
+	run := func(inOrder bool) map[string][]float32 {
+		e, _ := newSmall(t, smallConfig())
+		e.Context.InOrder = inOrder
+		defer func() { e.Context.InOrder = false }()
+		for range 3 {
+			_, err := e.Step([]MicroBatch{smallBatch(), row(smallBatch(), 1)}, 0.5, 1e-2)
+			require.NoError(t, err)
+		}
+		return optimizerState(t, e)
+	}
+	requireSameBits(t, run(true), run(false))
 }

@@ -65,8 +65,8 @@ func (d *Device) Marks() []Mark {
 	return d.clock.marks
 }
 
-// Mark records a timestamp; nothing where no clock runs or a profile is taken. A list of commands
-// holds 4096 of them.
+// Mark records a timestamp; nothing where no clock runs or a profile is taken. Where a list of
+// commands has marks, Submit puts one more at its end. It holds 4096 of them.
 func (r *Recorder) Mark(label string) {
 	c := r.device.clock
 	if r.err != nil || c == nil || r.device.profile != nil {
@@ -78,9 +78,9 @@ func (r *Recorder) Mark(label string) {
 		return
 	}
 	if n == 0 {
-		r.push(c.command(C.SHIM_RESET_QUERIES, maxMarks), "reset timestamps", 0, 0)
+		r.push(command{op: c.command(C.SHIM_RESET_QUERIES, maxMarks), name: "reset timestamps"})
 	}
-	r.push(c.command(C.SHIM_TIMESTAMP, n), "timestamp", 0, 0)
+	r.push(command{op: c.command(C.SHIM_TIMESTAMP, n), name: "timestamp"})
 	r.marks = append(r.marks, label)
 }
 

@@ -31,7 +31,6 @@ func TestMarksTellTheTimeBetweenCommands(t *testing.T) {
 		r.Fill(x, 1)
 	}
 	r.Mark("nothing")
-	r.Mark("end")
 	require.NoError(t, r.Submit())
 	marks := b.device.Marks()
 	require.Len(t, marks, 3)
