@@ -43,7 +43,7 @@ func (f *benchFlags) add(cmd *cobra.Command, runs int) {
 }
 
 // measure opens the device and calls do; what it returns goes to the file of --json.
-func (f *benchFlags) measure(do func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error)) (err error) {
+func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error)) (err error) {
 	dtype, err := parsePrecision(f.precision)
 	if err != nil {
 		return err
@@ -56,8 +56,9 @@ func (f *benchFlags) measure(do func(c *ops.Context, dtype tensors.DType, out io
 		return err
 	}
 	defer closeDevice(device, &err)
-	printBenchDevice(os.Stdout, device)
-	report, err := do(ops.New(device), dtype, os.Stdout)
+	out := cmd.OutOrStdout()
+	printBenchDevice(out, device)
+	report, err := do(ops.New(device), dtype, out)
 	if err != nil || f.json == "" {
 		return err
 	}
@@ -86,7 +87,7 @@ func newBenchStepCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
 				return benchStep(c, out, p, bench.StepOptions{Precision: dtype, Runs: f.runs, Table: true})
 			})
 		},
@@ -163,8 +164,8 @@ func newBenchPeakCommand() *cobra.Command {
 		Long:    "What the device does at best: multiplications and additions on registers alone, copies, and what a dispatch,\na barrier and a submission cost.",
 		Example: "  vkdomino bench peak --json peak.json",
 		Args:    unknownCommand,
-		RunE: func(*cobra.Command, []string) error {
-			return f.measure(func(c *ops.Context, _ tensors.DType, out io.Writer) (any, error) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.measure(cmd, func(c *ops.Context, _ tensors.DType, out io.Writer) (any, error) {
 				r, err := bench.Peak(c, f.runs)
 				if err != nil {
 					return nil, err
@@ -192,7 +193,7 @@ func newBenchOpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
 				r, err := bench.Op(c, p, dtype, f.runs)
 				if err != nil {
 					return nil, err
@@ -222,7 +223,7 @@ func newBenchOnlineCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
 				return benchStep(c, out, p, bench.StepOptions{Precision: dtype, Runs: f.runs, Table: true, Target: true})
 			})
 		},
@@ -241,8 +242,8 @@ func newBenchGemmCommand() *cobra.Command {
 		Long:    "Matrix products in the three layouts of training: NT (forward), NN (gradient of the input), TN (gradient of the\nweight, f32, added to what is there). Sets of shapes: " + strings.Join(bench.GemmSets(), ", ") + ".",
 		Example: "  vkdomino bench gemm\n  vkdomino bench gemm --shapes qwen3-8b --json gemm.json\n  vkdomino bench gemm --shapes 512x512x512,256x4096x256",
 		Args:    unknownCommand,
-		RunE: func(*cobra.Command, []string) error {
-			return f.measure(func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
 				shapes, err := bench.GemmShapes(set, c.Device.CPU)
 				if err != nil {
 					return nil, err

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vkdomino/internal/fail"
+)
+
+func runBench(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := newBenchCommand()
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	return out.String(), err
+}
+
+func TestBenchStep(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "step.json")
+	out, err := runBench(t, "step", "--preset", "toy", "--anchors", "2", "--length", "24", "--vocab", "128", "--runs", "2", "--json", file)
+	require.NoError(t, err)
+	for _, text := range []string{"memory planned: ", "batch 1, length 24, 2 anchors of block 8, vocabulary 128", "forward ", "backward ", "optimizer ",
+		"total, with the host", "this device's own peaks", "kernel, timed by itself", "adamw"} {
+		require.Contains(t, out, text)
+	}
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var got struct {
+		Report struct {
+			Vocabulary int
+			Total      struct{ Runs int }
+			Kernels    []struct{ Kernel string }
+			Memory     struct {
+				Planned int64 `json:"planned_bytes"`
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &got))
+	require.Equal(t, 128, got.Report.Vocabulary)
+	require.Equal(t, 2, got.Report.Total.Runs)
+	require.NotEmpty(t, got.Report.Kernels)
+	require.Positive(t, got.Report.Memory.Planned)
+}
+
+func TestBenchGemm(t *testing.T) {
+	out, err := runBench(t, "gemm", "--shapes", "16x24x32", "--runs", "1", "--precision", "f32")
+	require.NoError(t, err)
+	require.Equal(t, 3, strings.Count(out, "16x24x32 "), out)
+	require.Contains(t, out, "of peak")
+}
+
+func TestBenchErrors(t *testing.T) {
+	for _, c := range []struct {
+		args, message string
+		code          fail.Code
+	}{
+		{"step --preset huge", `no preset "huge"`, fail.Usage},
+		{"step --batch 0", "want batch and anchors of at least 1", fail.Usage},
+		{"step --length 1", "length and vocabulary of at least 2", fail.Usage},
+		{"step --runs 0", "--runs: want 1 or more, got 0", fail.Usage},
+		{"step --precision f16", "--precision: want bf16 or f32", fail.Usage},
+		{"gemm --shapes 1x2", `want MxNxK, got "1x2"`, fail.Usage},
+		{"step --preset qwen3-8b --batch 100000", "the run needs", fail.Memory},
+		{"nothing", `unknown command "nothing"`, fail.Usage},
+		{"peak --device 99", "device 99", fail.Other},
+	} {
+		_, err := runBench(t, strings.Fields(c.args)...)
+		require.ErrorContains(t, err, c.message, c.args)
+		require.Equal(t, c.code, fail.CodeOf(err), c.args)
+	}
+}
