@@ -12,12 +12,17 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vkdomino/internal/testgpu"
 )
 
 // Processes killed at random moments, and one that is asked to stop: the run ends with the
 // bits of one that nobody disturbed. Source: testing.md §2.5.
 func TestKilledRunEndsWithTheBitsOfAnUndisturbedOne(t *testing.T) {
-	const total, kills = 40, 5
+	total, kills := 40, 5
+	if testgpu.Nightly() {
+		total, kills = 420, 100
+	}
 	args := train("training.max_steps="+strconv.Itoa(total), "training.save_steps=3", "training.save_total_limit=2")
 	whole, killed := t.TempDir(), t.TempDir()
 	r := run(t, command(t, whole, args...))

@@ -3,7 +3,8 @@
 //
 // The validation layer with its synchronisation checks is on unless the
 // environment says VKDOMINO_VALIDATION=0 (for benchmarks). VKDOMINO_TIER=0 or 1
-// asks for a tier, VKDOMINO_MIN_LIMITS=1 for the limits that Vulkan guarantees.
+// asks for a tier, VKDOMINO_MIN_LIMITS=1 for the limits that Vulkan guarantees,
+// VKDOMINO_NIGHTLY=1 for the long form of the tests that have one.
 package testgpu
 
 import (
@@ -28,6 +29,9 @@ var open = sync.OnceValues(func() (*vk.Device, error) {
 	return vk.Open(vk.Options{Index: -1, Tier: tier, Validation: os.Getenv("VKDOMINO_VALIDATION") != "0",
 		MinLimits: os.Getenv("VKDOMINO_MIN_LIMITS") == "1"})
 })
+
+// Nightly says whether tests that have a long form take it, as `make nightly` asks them to.
+func Nightly() bool { return os.Getenv("VKDOMINO_NIGHTLY") == "1" }
 
 // Device returns the process's device. When the test ends, validation messages since then fail it.
 func Device(t testing.TB) *vk.Device {
