@@ -22,6 +22,7 @@ const (
 	barGap      = 2.0
 	groupFill   = 0.8 // of a group's width is bars
 	widestBar   = 90.0
+	narrowBar   = 33.0 // has no room for a number's decimals
 )
 
 // page is what eval.html shows.
@@ -148,7 +149,9 @@ func barChart(title string, names []string, list []series, alone bool, format st
 	c := chart{Title: title, Width: chartWidth, Height: chartHeight, Base: chartBase}
 	most := 0.0
 	for _, s := range list {
-		c.Keys = append(c.Keys, chartKey{s.name, s.class})
+		if !alone { // else the groups' names say it
+			c.Keys = append(c.Keys, chartKey{s.name, s.class})
+		}
 		for i, x := range s.values {
 			most = max(most, x)
 			if s.high != nil {
@@ -164,10 +167,13 @@ func barChart(title string, names []string, list []series, alone bool, format st
 	if alone {
 		bars = 1
 	}
-	width := min(widestBar, group*groupFill/float64(bars))
+	width, short := min(widestBar, group*groupFill/float64(bars)), format
+	if width < narrowBar {
+		short = "%.0f"
+	}
 	for i, name := range names {
 		middle := (float64(i) + 0.5) * group
-		c.Labels = append(c.Labels, label{name, round(middle), chartBase + 20})
+		c.Labels = append(c.Labels, label{name, round(middle), chartBase + 22})
 		for j, s := range list {
 			if alone && j != i {
 				continue
@@ -176,18 +182,20 @@ func barChart(title string, names []string, list []series, alone bool, format st
 			if !alone {
 				x += float64(j) * width
 			}
-			c.Bars = append(c.Bars, s.bar(i, name, x, width, scale, format))
+			c.Bars = append(c.Bars, s.bar(i, name, x, width, scale, format, short))
 		}
 	}
 	return c
 }
 
-// bar is the series' bar in group i, from x on.
-func (s series) bar(i int, name string, x, width, scale float64, format string) bar {
+// bar is the series' bar in group i, from x on; its tip has the value in format, the number above it in short.
+func (s series) bar(i int, name string, x, width, scale float64, format, short string) bar {
 	height, middle := s.values[i]*scale, x+width/2
-	text := fmt.Sprintf(format, s.values[i])
-	b := bar{Class: s.class, Text: text, Tip: fmt.Sprintf("%s, %s: %s", s.name, name, text), X: round(x + barGap/2), Y: round(chartBase - height),
+	b := bar{Class: s.class, Text: fmt.Sprintf(short, s.values[i]), Tip: fmt.Sprintf("%s, %s: "+format, s.name, name, s.values[i]), X: round(x + barGap/2), Y: round(chartBase - height),
 		W: round(width - barGap), H: round(height), TextX: round(middle), TextY: round(chartBase - height - 5)}
+	if s.values[i] == 0 {
+		b.Text = "" // rows of zeros are noise
+	}
 	if s.high != nil && s.high[i] > s.low[i] {
 		top, bottom := chartBase-s.high[i]*scale, chartBase-s.low[i]*scale
 		b.Span = fmt.Sprintf("M%.1f %.1fV%.1fM%.1f %.1fH%.1fM%.1f %.1fH%.1f", middle, top, bottom, middle-6, top, middle+6, middle-6, bottom, middle+6)
