@@ -28,6 +28,7 @@ const (
 // page is what eval.html shows.
 type page struct {
 	*evaluate.Result
+	Beside   []chart // the drafts beside each other, where there are several
 	Sections []section
 }
 
@@ -87,6 +88,9 @@ func writePage(w io.Writer, r *evaluate.Result) error {
 		s.Charts = []chart{tauChart(ways), lengthChart(ways), positionChart(ways)}
 		p.Sections = append(p.Sections, s)
 	}
+	if len(r.Drafts) > 1 {
+		p.Beside = []chart{draftsChart(r)}
+	}
 	return t.Execute(w, p)
 }
 
@@ -99,15 +103,44 @@ func classOf(i, ways int) string {
 }
 
 func tauChart(ways []way) chart {
+	classes := make([]string, len(ways))
+	for i := range ways {
+		classes[i] = classOf(i, len(ways))
+	}
+	return tausChart("Acceptance length τ, with its 95 % interval", ways, classes)
+}
+
+// draftsChart shows τ of each draft as it is served, and of the target alone.
+func draftsChart(r *evaluate.Result) chart {
+	var list []way
+	var classes []string
+	for i := range r.Drafts {
+		d := &r.Drafts[i]
+		list, classes = append(list, way{tail(d.Path + stepText(d.Step)), &d.Full}), append(classes, classOf(0, 2))
+	}
+	return tausChart("Acceptance length τ of the drafts, with its 95 % interval", append(list, way{"no draft", &r.NoDraft}), append(classes, classOf(1, 2)))
+}
+
+// tail is the end of a name that would be too long under a bar.
+func tail(name string) string {
+	const most = 32
+	if runes := []rune(name); len(runes) > most {
+		return "…" + string(runes[len(runes)-most+1:])
+	}
+	return name
+}
+
+// tausChart has a bar and an interval for each way.
+func tausChart(title string, ways []way, classes []string) chart {
 	var list []series
 	names := make([]string, len(ways))
 	for i, v := range ways {
-		s := series{name: v.name, class: classOf(i, len(ways)), values: make([]float64, len(ways)), low: make([]float64, len(ways)), high: make([]float64, len(ways))}
+		s := series{name: v.name, class: classes[i], values: make([]float64, len(ways)), low: make([]float64, len(ways)), high: make([]float64, len(ways))}
 		s.values[i], s.low[i], s.high[i] = v.m.Tau, v.m.Low, v.m.High
 		list = append(list, s)
 		names[i] = v.name
 	}
-	return barChart("Acceptance length τ, with its 95 % interval", names, list, true, "%.2f")
+	return barChart(title, names, list, true, "%.2f")
 }
 
 func lengthChart(ways []way) chart {
@@ -191,7 +224,7 @@ func barChart(title string, names []string, list []series, alone bool, format st
 // bar is the series' bar in group i, from x on; its tip has the value in format, the number above it in short.
 func (s series) bar(i int, name string, x, width, scale float64, format, short string) bar {
 	height, middle := s.values[i]*scale, x+width/2
-	b := bar{Class: s.class, Text: fmt.Sprintf(short, s.values[i]), Tip: fmt.Sprintf("%s, %s: "+format, s.name, name, s.values[i]), X: round(x + barGap/2), Y: round(chartBase - height),
+	b := bar{Class: s.class, Text: fmt.Sprintf(short, s.values[i]), Tip: s.tip(i, name, format), X: round(x + barGap/2), Y: round(chartBase - height),
 		W: round(width - barGap), H: round(height), TextX: round(middle), TextY: round(chartBase - height - 5)}
 	if s.values[i] == 0 {
 		b.Text = "" // rows of zeros are noise
@@ -202,6 +235,14 @@ func (s series) bar(i int, name string, x, width, scale float64, format, short s
 		b.TextY = round(top - 5)
 	}
 	return b
+}
+
+// tip is what a bar says when it is pointed at.
+func (s series) tip(i int, group, format string) string {
+	if s.name == group {
+		return fmt.Sprintf("%s: "+format, group, s.values[i])
+	}
+	return fmt.Sprintf("%s, %s: "+format, s.name, group, s.values[i])
 }
 
 // round keeps the page short.

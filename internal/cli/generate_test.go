@@ -69,6 +69,7 @@ func TestGenerate(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 2, strings.Count(summary, "drafted tokens"), "two answers")
+	require.NotContains(t, summary, "> ", "only a terminal is asked")
 	require.NotEmpty(t, strings.TrimSpace(chat))
 }
 
