@@ -38,7 +38,7 @@ func TestVariants(t *testing.T) {
 		long   bool // has cycles that run past the limit, and is decoded in bf16 too
 	}{
 		"block 16":                       {func(c *export.Config) { c.BlockSize = 16 }, true},
-		"block 16, prefix 3, window 16":  {func(c *export.Config) { c.BlockSize, c.PureDraftPrefixLen, c.Window = 16, 3, 16 }, false},
+		"block 6, no prefix, window 6":   {func(c *export.Config) { c.BlockSize, c.PureDraftPrefixLen, c.Window = 6, 0, 6 }, false},
 		"block 16, no shift, no prefix":  {func(c *export.Config) { c.BlockSize, c.ShiftLabel, c.PureDraftPrefixLen = 16, false, 0 }, false},
 		"block 8, no shift, prefix of 1": {func(c *export.Config) { c.ShiftLabel = false }, false},
 		"block 16, plain":                {func(c *export.Config) { c.BlockSize = 16; plain(c) }, false},
