@@ -10,8 +10,8 @@ import (
 	"slices"
 
 	"vkdomino/internal/fail"
-	"vkdomino/trainer"
 	"vkdomino/trainer/data"
+	"vkdomino/trainer/pair"
 )
 
 const (
@@ -29,8 +29,8 @@ type printer struct {
 	err    error        // the first one of writing
 }
 
-func newPrinter(w io.Writer, pair *trainer.Pair, colour bool) *printer {
-	return &printer{w: w, stream: pair.Tokenizer.NewDecodeStream(false), stops: pair.Stops, colour: colour}
+func newPrinter(w io.Writer, target *pair.Target, colour bool) *printer {
+	return &printer{w: w, stream: target.Tokenizer.NewDecodeStream(false), stops: target.Stops, colour: colour}
 }
 
 // tokens writes a cycle's tokens, of which the first accepted ones were drafted. A stop token is not text.
@@ -76,7 +76,7 @@ type message struct {
 
 // chat answers every line of stdin, with all turns before it as context.
 func (s *speaker) chat(ctx context.Context) error {
-	opt, err := trainer.ChatOptions(s.pair.TargetDir, s.pair.Tokenizer)
+	opt, err := s.target.ChatOptions()
 	if err != nil {
 		return err
 	}
