@@ -75,6 +75,7 @@ func TestEvaluationWhileTraining(t *testing.T) {
 			text := trained(t, dir, append(slices.Clone(evaluating), "run.precision="+precision, "training.save_total_limit=1", "training.save_steps=1")...)
 			require.Contains(t, text, "evaluating every 2 steps: 3 prompts of ../testdata/demo/eval.jsonl, greedy, 3 drafted tokens a cycle, at most 30 new tokens in all")
 			require.Regexp(t, `3 evaluations took \d+\.\d s, \d+\.\d % of the run; the last τ is \d\.\d{3}`, text)
+			require.Regexp(t, `checked: what was read back decodes 3 prompts as the checkpoint's bf16 weights do, 10 new tokens each: τ \d\.\d{4}`, text)
 			for _, name := range []string{checkpoint.ModelFile, checkpoint.OptimizerFile} {
 				requireSameBytes(t, filepath.Join(checkpoint.Dir(plain, steps), name), filepath.Join(checkpoint.Dir(dir, steps), name))
 			}
