@@ -46,7 +46,7 @@ var layers = []struct {
 	{"ops", []string{"ops", "ops/oracle", "internal/testgpu"}},
 	{"model", []string{"model"}},
 	{"domino", []string{"domino"}},
-	{"trainer, export", []string{"trainer", "trainer/checkpoint", "trainer/evaluate", "export"}},
+	{"trainer, export", []string{"trainer", "trainer/checkpoint", "trainer/evaluate", "trainer/pair", "export"}},
 	{"commands", []string{"internal/cli", "internal/selftest", "internal/doctor", "internal/demo"}},
 	{"main", []string{"", "tools/glslc", "tools/setup"}},
 }

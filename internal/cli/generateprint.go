@@ -13,8 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"vkdomino/internal/fail"
-	"vkdomino/trainer"
 	"vkdomino/trainer/data"
+	"vkdomino/trainer/pair"
 )
 
 const (
@@ -32,8 +32,8 @@ type printer struct {
 	err    error        // the first one of writing
 }
 
-func newPrinter(w io.Writer, pair *trainer.Pair, colour bool) *printer {
-	return &printer{w: w, stream: pair.Tokenizer.NewDecodeStream(false), stops: pair.Stops, colour: colour}
+func newPrinter(w io.Writer, target *pair.Target, colour bool) *printer {
+	return &printer{w: w, stream: target.Tokenizer.NewDecodeStream(false), stops: target.Stops, colour: colour}
 }
 
 // tokens writes a cycle's tokens, of which the first accepted ones were drafted. A stop token is not text.
@@ -79,7 +79,7 @@ type message struct {
 
 // chat answers every line of stdin, with all turns before it as context. A terminal is asked for each.
 func (s *speaker) chat(ctx context.Context) error {
-	opt, err := trainer.ChatOptions(s.pair.TargetDir, s.pair.Tokenizer)
+	opt, err := s.target.ChatOptions()
 	if err != nil {
 		return err
 	}
