@@ -82,6 +82,7 @@ var oracleOf = map[string]struct{ oracle, reason string }{
 	"GradNorm":             {oracle: "GlobalNorm"},
 	"Gather":               {oracle: "GatherRows"},
 	"Scatter":              {oracle: "ScatterAddRows"},
+	"GroupSum":             {oracle: "ScatterAddRows"},
 	"CrossEntropyVisit":    {oracle: "CrossEntropyDual"},
 	"CrossEntropyFinish":   {oracle: "CrossEntropyDual"},
 	"CrossEntropyBackward": {oracle: "CrossEntropyDualBackward"},

@@ -24,6 +24,10 @@ type Layout struct {
 	Blocks   []Block
 	RowStart []int32 // [B+1]: the blocks of row b are Blocks[RowStart[b]:RowStart[b+1]]
 
+	// ContextStart [B+1]: the context rows of batch row b are ContextStart[b] to
+	// ContextStart[b+1]-1, of its positions 0, 1, 2, …; see ContextRows.
+	ContextStart []int32
+
 	NoiseIDs   []int32 // [Q]: the anchor token at k = 0, mask_token_id after it. §4.1
 	Positions  []int32 // [Q]: anchor + k, may exceed S-1 by up to BlockSize-1. §4.2
 	TeacherIDs []int32 // [Q]: input_ids[b, min(anchor+k, S-1)], what the GRU consumes. §6.1
@@ -52,7 +56,56 @@ func NewLayout(anchors Anchors, inputIDs []int32, B, S, blockSize int, maskToken
 		l.RowStart = append(l.RowStart, int32(len(l.Blocks)))
 	}
 	l.fill(inputIDs, maskTokenID)
+	l.packContext(l.ContextRows())
 	return l, nil
+}
+
+// packContext lays out the context rows: so many of each batch row.
+func (l *Layout) packContext(rows []int32) {
+	l.ContextStart = make([]int32, 1, l.Batch+1)
+	for b, n := range rows {
+		l.ContextStart = append(l.ContextStart, l.ContextStart[b]+n)
+	}
+}
+
+// KeepContext makes every position of every batch row a context row, as it is without NewLayout's compaction.
+func (l *Layout) KeepContext() {
+	rows := make([]int32, l.Batch)
+	for b := range rows {
+		rows[b] = int32(l.SeqLen)
+	}
+	l.packContext(rows)
+}
+
+// ExtendContext adds the context rows that reach to the given positions, b*SeqLen + t.
+func (l *Layout) ExtendContext(at []int32) {
+	rows := make([]int32, l.Batch)
+	for b := range rows {
+		rows[b] = int32(l.contextLen(b))
+	}
+	for _, i := range at {
+		b := int(i) / l.SeqLen
+		rows[b] = max(rows[b], i%int32(l.SeqLen)+1)
+	}
+	l.packContext(rows)
+}
+
+// contextLen is the number of context rows of batch row b.
+func (l *Layout) contextLen(b int) int { return int(l.ContextStart[b+1] - l.ContextStart[b]) }
+
+// Context is the number of context rows, and of the batch row that has most of them.
+func (l *Layout) Context() (rows, longest int) {
+	for b := range l.Batch {
+		longest = max(longest, l.contextLen(b))
+	}
+	return int(l.ContextStart[l.Batch]), longest
+}
+
+// EachContext calls do for each batch row with its first context row and how many it has.
+func (l *Layout) EachContext(do func(b, first, n int)) {
+	for b := range l.Batch {
+		do(b, int(l.ContextStart[b]), l.contextLen(b))
+	}
 }
 
 func keptBlocks(anchors Anchors, b, S int) ([]Block, error) {

@@ -38,6 +38,18 @@ func TestNewLayoutRows(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []Block{{0, 1, 1}, {0, 3, 0}, {2, 0, 0}, {2, 0, 1}}, l.Blocks) // by anchor, then slot
 	require.Equal(t, []int32{0, 2, 2, 4}, l.RowStart)
+
+	requireContext := func(wantStart []int32, wantRows, wantLongest int) {
+		t.Helper()
+		rows, longest := l.Context()
+		require.Equal(t, wantStart, l.ContextStart)
+		require.Equal(t, []int{wantRows, wantLongest}, []int{rows, longest})
+	}
+	requireContext([]int32{0, 3, 3, 3}, 3, 3) // what stands at or behind the last anchor is no context
+	l.ExtendContext([]int32{0, 4, 10, 8})
+	requireContext([]int32{0, 3, 4, 7}, 7, 3)
+	l.KeepContext()
+	requireContext([]int32{0, 4, 8, 12}, 12, 4)
 	require.Equal(t, []int32{11, 9, 13, 9, 30, 9, 30, 9}, l.NoiseIDs)
 	require.Equal(t, []int32{11, 12, 13, 13, 30, 31, 30, 31}, l.TeacherIDs)
 	require.Equal(t, []int32{3, 0, 0}, l.ContextRows())

@@ -2,6 +2,7 @@ package domino
 
 import (
 	"fmt"
+	"slices"
 
 	"vkdomino/model"
 	"vkdomino/ops"
@@ -19,6 +20,8 @@ type Draft struct {
 	head     *Head // nil for plain DFlash
 	loss     *vocabLoss
 	noiseIDs tensors.Tensor // I32 [Q], host-visible
+	noise    *ops.RowGroups // of draft rows by noise id
+	distinct tensors.Tensor // I32: the noise ids of the groups; host-visible
 	dZ, dZh  tensors.Tensor // [Q, H]
 }
 
@@ -27,6 +30,16 @@ type Capacity struct {
 	Batch, SeqLen, Anchors int
 	// BindingBytes is the device's limit of a buffer binding, which decides how the vocabulary is cut.
 	BindingBytes int64
+	// EveryRow computes what equal rows have in common anew for each of them: the plain path, for comparison.
+	EveryRow bool
+}
+
+// distinct is how many groups of equal rows there can be, of rows rows: at most the least of bounds.
+func (c Capacity) distinct(rows int, bounds ...int) int {
+	if c.EveryRow {
+		return rows
+	}
+	return min(rows, slices.Min(bounds))
 }
 
 // backboneConfig is the backbone's part of a draft's configuration.
@@ -56,10 +69,16 @@ func NewDraft(c *ops.Context, cfg DraftConfig, target *model.Target, most Capaci
 		return nil, fmt.Errorf("domino: draft: %w", err)
 	}
 	if cfg.Domino {
-		d.head = newHead(c, cfg, d.Params, blocks, dtype)
+		d.head = newHead(c, cfg, d.Params, blocks, most, dtype)
 	}
 	d.loss = newVocabLoss(c, cfg, target, d.head, distill, rows, most.BindingBytes, dtype)
 	d.noiseIDs = c.AllocHost("noise ids", tensors.I32, rows)
+	if !most.EveryRow {
+		U := most.distinct(rows, blocks+1, cfg.VocabSize)
+		d.noise = ops.NewRowGroups(c, "noise ids", rows, false)
+		d.distinct = c.AllocHost("distinct noise ids", tensors.I32, U)
+		d.Backbone.ShareRows(c, d.noise, U)
+	}
 	d.dZ = c.Alloc("draft hidden gradient", dtype, rows, cfg.HiddenSize)
 	d.dZh = c.Alloc("draft hidden gradient of the head", dtype, rows, cfg.HiddenSize)
 	return d, c.Err()
@@ -76,33 +95,37 @@ type Micro struct {
 	Factor  float64
 	Share   float64
 	Options LossOptions
-	// Hidden is the target's last hidden states [B*S, H]; used by distillation alone.
+	// Hidden is the target's last hidden states of the context rows; used by distillation alone.
 	Hidden tensors.Tensor
 }
 
 func (m *Micro) shape() model.Shape {
-	return model.Shape{Slots: m.Layout.Batch, Stride: m.Layout.SeqLen, Blocks: len(m.Layout.Blocks)}
+	rows, longest := m.Layout.Context()
+	return model.Shape{Sequences: m.Layout.Batch, Context: rows, Longest: longest, Blocks: len(m.Layout.Blocks)}
 }
 
 // Upload writes a micro-batch's inputs. The device must be idle.
 func (d *Draft) Upload(c *ops.Context, m *Micro) {
 	l := m.Layout
-	Q, T := l.DraftRows(), l.Batch*l.SeqLen
-	contextPos := make([]int32, T)
-	for i := range contextPos {
-		contextPos[i] = int32(i % l.SeqLen)
-	}
+	Q := l.DraftRows()
+	var contextPos, ranges []int32
+	l.EachContext(func(b, first, n int) {
+		for t := range n {
+			contextPos = append(contextPos, int32(t))
+		}
+		ranges = append(ranges, l.RowStart[b], l.RowStart[b+1], int32(first), int32(n))
+	})
 	blocks := make([]int32, 0, 2*len(l.Blocks))
 	for _, b := range l.Blocks {
-		blocks = append(blocks, b.Row, b.Anchor)
-	}
-	ranges := make([]int32, 0, 2*l.Batch)
-	for b := range l.Batch {
-		ranges = append(ranges, l.RowStart[b], l.RowStart[b+1])
+		blocks = append(blocks, l.ContextStart[b.Row], b.Anchor)
 	}
 	c.UploadI32(d.noiseIDs.View(Q), l.NoiseIDs)
+	if d.noise != nil {
+		ids := d.noise.Upload(c, l.NoiseIDs)
+		c.UploadI32(d.distinct.View(len(ids)), ids)
+	}
 	c.UploadI32(d.Backbone.Pos.View(Q), l.Positions)
-	c.UploadI32(d.Backbone.ContextPos.View(T), contextPos)
+	c.UploadI32(d.Backbone.ContextPos.View(len(contextPos)), contextPos)
 	c.UploadI32(d.Backbone.Blocks.Slice(0, len(l.Blocks)), blocks)
 	c.UploadI32(d.Backbone.Ranges.Slice(0, l.Batch), ranges)
 	d.loss.upload(c, l, m.Targets)
@@ -119,18 +142,24 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 		return
 	}
 	c.Embedding(d.Backbone.X0.Slice(0, Q), d.target.Embed, d.noiseIDs.View(Q))
+	if d.noise != nil {
+		c.Embedding(d.Backbone.SharedInput(), d.target.Embed, d.distinct.View(d.noise.Count))
+	}
+	if d.head != nil && R > 0 {
+		d.head.scan(c, d.target.Embed, m.Layout)
+	}
 	d.Backbone.Forward(c, m.shape())
 	Z := d.Backbone.Z.Slice(0, Q)
 	d.loss.forward(c, Z, R)
 	if d.head != nil && R > 0 {
-		d.head.forward(c, d.target.Embed, Z, m.Layout, R)
+		d.head.forward(c, Z, R)
 	}
 }
 
-// Run does a whole micro-batch: forward, loss, and the gradients added to Params. Upload
-// came before, and the features are recorded. It submits, waits, and returns the results of
-// the head rows.
-func (d *Draft) Run(c *ops.Context, m *Micro) (*Results, error) {
+// Record records a whole micro-batch: forward, loss, and the gradients added to Params. Upload
+// came before, and the features are recorded. After a Submit Results has the results. D-PACE
+// submits and waits once between its two visits of the logits.
+func (d *Draft) Record(c *ops.Context, m *Micro) error {
 	d.Forward(c, m)
 	var err error
 	if m.Targets.options.Objective == ObjectiveDPACE {
@@ -144,12 +173,23 @@ func (d *Draft) Run(c *ops.Context, m *Micro) (*Results, error) {
 		})
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.backward(c, m)
-	if err := c.Submit(); err != nil {
-		return nil, err
+	return nil
+}
+
+// Losses is what the losses of a micro-batch's head rows are written to, [R, ops.ResultCols]
+// F32; a zero Tensor where it has none.
+func (d *Draft) Losses(m *Micro) tensors.Tensor {
+	if m.Targets.Len() == 0 {
+		return tensors.Tensor{}
 	}
+	return d.loss.ce.Result.Slice(0, m.Targets.Len())
+}
+
+// Results reads the losses of a micro-batch's head rows. The device must be idle.
+func (d *Draft) Results(c *ops.Context, m *Micro) (*Results, error) {
 	return d.results(c, m.Targets.Len())
 }
 

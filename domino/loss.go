@@ -97,12 +97,12 @@ func (v *vocabLoss) upload(c *ops.Context, l *Layout, t *Targets) {
 	c.UploadI32(v.label.View(R), t.Label)
 	c.UploadI32(v.rowOfDraft.View(Q), rowOfDraft)
 	if v.kd != nil {
-		v.kd.upload(c, t.Teacher, v.chunkRows)
+		v.kd.upload(c, l, t.Teacher, v.chunkRows)
 	}
 }
 
-// upload lists each chunk's distinct teacher rows, in the order of first use.
-func (k *teacher) upload(c *ops.Context, rows []int32, chunk int) {
+// upload lists each chunk's distinct teacher rows, in the order of first use, by their place among the context rows.
+func (k *teacher) upload(c *ops.Context, l *Layout, rows []int32, chunk int) {
 	list, of := make([]int32, len(rows)), make([]int32, len(rows))
 	k.distinct = k.distinct[:0]
 	for lo := 0; lo < len(rows); lo += chunk {
@@ -112,7 +112,8 @@ func (k *teacher) upload(c *ops.Context, rows []int32, chunk int) {
 			if !ok {
 				at = int32(len(seen))
 				seen[rows[r]] = at
-				list[lo+int(at)] = rows[r]
+				b := rows[r] / int32(l.SeqLen)
+				list[lo+int(at)] = l.ContextStart[b] + rows[r]%int32(l.SeqLen)
 			}
 			of[r] = at
 		}

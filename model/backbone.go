@@ -34,6 +34,7 @@ type Backbone struct {
 	fcOut, ht, hLast     tensors.Tensor // fc output, fused context Ht [T, H]; input of the final norm
 	rstdHt, rstdZ        tensors.Tensor
 	grads                *backboneGrads
+	shared               *sharedRows // nil where layer 0 works on every row
 	heads                ops.Heads
 }
 
@@ -43,6 +44,7 @@ type backboneLayer struct {
 
 	hIn, x, hMid, y       tensors.Tensor // [Q, H]; hIn is the input buffer, unused in layer 0, whose input is X0
 	in                    tensors.Tensor // the input of the current pass
+	n                     int            // its rows: those that were projected
 	qPre, qRope, attn     tensors.Tensor // [Q, nH*hd]
 	kPre, kRope, vRows    tensors.Tensor // [Q, nKV*hd]
 	ckPre, ckRope, cvRows tensors.Tensor // [T, nKV*hd], context
@@ -63,15 +65,15 @@ type backboneGrads struct {
 }
 
 // NewBackbone allocates a backbone on params for at most draftRows draft rows (blocks *
-// block size) and slots*stride context rows; with training it allocates what the backward
+// block size) and contextRows context rows of sequences sequences; with training it allocates what the backward
 // pass needs too, otherwise layers share their activations but for the context's keys and values.
-func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, draftRows, contextRows, slots int, dtype tensors.DType, training bool) (*Backbone, error) {
+func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, draftRows, contextRows, sequences int, dtype tensors.DType, training bool) (*Backbone, error) {
 	b := &Backbone{Config: cfg, Cos: target.Cos, Sin: target.Sin, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
 	H := cfg.HiddenSize
 	b.Pos = c.AllocHost("draft positions", tensors.I32, draftRows)
 	b.ContextPos = c.AllocHost("context positions", tensors.I32, contextRows)
 	b.Blocks = c.AllocHost("draft blocks", tensors.I32, draftRows/cfg.BlockSize, 2)
-	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, slots, 2)
+	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, sequences, 4)
 	b.X0 = c.Alloc("noise embeddings", dtype, draftRows, H)
 	b.Features = c.Alloc("target_hidden", dtype, contextRows, cfg.NumFeatures*H)
 	b.Z = c.Alloc("draft hidden", dtype, draftRows, H)
@@ -171,8 +173,10 @@ func newBackboneGrads(c *ops.Context, cfg BackboneConfig, rows, context int, dty
 
 // Shape is how much of a backbone's buffers a pass uses.
 type Shape struct {
-	Slots, Stride int // context rows are Slots*Stride: slot b's position t is row b*Stride+t
-	Blocks        int // draft rows are Blocks * block size
+	Sequences int
+	Context   int // context rows: those of one sequence after those of another
+	Longest   int // context rows of the longest sequence
+	Blocks    int // draft rows are Blocks * block size
 }
 
 // at returns the first rows of a buffer.
@@ -180,15 +184,15 @@ func rowsOf(t tensors.Tensor, n int) tensors.Tensor { return t.Slice(0, n) }
 
 // Forward records Z from X0 and Features. Source: spec.md §5.1.
 func (b *Backbone) Forward(c *ops.Context, s Shape) {
-	T, Q := s.Slots*s.Stride, s.Blocks*b.Config.BlockSize
+	T, Q := s.Context, s.Blocks*b.Config.BlockSize
 	b.Context(c, T)
+	b.contextKeys(c, T)
 	h := rowsOf(b.X0, Q)
 	for i, l := range b.layers {
 		next := b.hLast
 		if i+1 < len(b.layers) {
 			next = b.layers[i+1].hIn
 		}
-		b.layerContext(c, l, T)
 		b.layerForward(c, l, s, h, rowsOf(next, Q))
 		h = rowsOf(next, Q)
 	}
@@ -202,42 +206,57 @@ func (b *Backbone) Context(c *ops.Context, T int) {
 	c.RMSNorm(rowsOf(b.ht, T), rowsOf(b.rstdHt, T), fcOut, b.hiddenNorm.Weight, b.Config.RMSNormEps)
 }
 
-// layerContext records a layer's keys and values of the context rows: KV injection.
-func (b *Backbone) layerContext(c *ops.Context, l *backboneLayer, T int) {
-	cfg := b.Config
-	ht := rowsOf(b.ht, T)
-	pre, rope := rowsOf(l.ckPre, T), rowsOf(l.ckRope, T)
-	c.Gemm(ops.NT, pre, ht, l.k.Weight)
-	c.Gemm(ops.NT, rowsOf(l.cvRows, T), ht, l.v.Weight)
+// contextKeys records all layers' keys and values of the context rows: KV injection. They
+// depend on Ht alone, so the products of all layers run at the same time, without a barrier.
+func (b *Backbone) contextKeys(c *ops.Context, T int) {
+	cfg, ht := b.Config, rowsOf(b.ht, T)
+	for _, l := range b.layers {
+		c.Gemm(ops.NT, rowsOf(l.ckPre, T), ht, l.k.Weight)
+		c.Gemm(ops.NT, rowsOf(l.cvRows, T), ht, l.v.Weight)
+	}
 	n := T * cfg.NumKVHeads
-	c.NormRoPE(rope, l.rstdCK.View(n), pre, l.kNorm.Weight, b.Cos, b.Sin, rowsOf(b.ContextPos, T), cfg.RMSNormEps)
+	for _, l := range b.layers {
+		c.NormRoPE(rowsOf(l.ckRope, T), l.rstdCK.View(n), rowsOf(l.ckPre, T), l.kNorm.Weight, b.Cos, b.Sin, rowsOf(b.ContextPos, T), cfg.RMSNormEps)
+	}
 }
 
 // attention is what a layer's attention reads.
 func (b *Backbone) attention(l *backboneLayer, s Shape) ops.BlockInputs {
-	Q, T := s.Blocks*b.Config.BlockSize, s.Slots*s.Stride
+	Q, T := s.Blocks*b.Config.BlockSize, s.Context
 	return ops.BlockInputs{Q: rowsOf(l.qRope, Q), K: rowsOf(l.kRope, Q), V: rowsOf(l.vRows, Q), CK: rowsOf(l.ckRope, T), CV: rowsOf(l.cvRows, T),
-		Blocks: rowsOf(b.Blocks, s.Blocks), Ranges: rowsOf(b.Ranges, s.Slots), Count: s.Blocks, BlockSize: b.Config.BlockSize,
-		Slots: s.Slots, Stride: s.Stride, Window: b.Config.Window, Heads: b.heads}
+		Blocks: rowsOf(b.Blocks, s.Blocks), Ranges: rowsOf(b.Ranges, s.Sequences), Count: s.Blocks, BlockSize: b.Config.BlockSize,
+		Sequences: s.Sequences, Context: s.Context, Longest: s.Longest, Window: b.Config.Window, Heads: b.heads}
 }
 
-func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hOut tensors.Tensor) {
-	cfg, eps := b.Config, b.Config.RMSNormEps
-	Q := h.Shape[0]
-	l.in = h
-	x := rowsOf(l.x, Q)
-	c.RMSNorm(x, rowsOf(l.rstdIn, Q), h, l.inNorm.Weight, eps)
-	qPre, kPre, v := rowsOf(l.qPre, Q), rowsOf(l.kPre, Q), rowsOf(l.vRows, Q)
+// projectRows records queries and keys, before norm and RoPE, and values of the input rows l.in.
+func (b *Backbone) projectRows(c *ops.Context, l *backboneLayer, qPre, kPre, v tensors.Tensor) {
+	x := rowsOf(l.x, l.n)
+	c.RMSNorm(x, rowsOf(l.rstdIn, l.n), l.in, l.inNorm.Weight, b.Config.RMSNormEps)
 	c.Gemm(ops.NT, qPre, x, l.q.Weight)
 	c.Gemm(ops.NT, kPre, x, l.k.Weight)
 	c.Gemm(ops.NT, v, x, l.v.Weight)
-	q, k := rowsOf(l.qRope, Q), rowsOf(l.kRope, Q)
-	nq, nk := Q*cfg.NumHeads, Q*cfg.NumKVHeads
-	pos := rowsOf(b.Pos, Q)
-	c.NormRoPE(q, l.rstdQ.View(nq), qPre, l.qNorm.Weight, b.Cos, b.Sin, pos, eps)
-	c.NormRoPE(k, l.rstdK.View(nk), kPre, l.kNorm.Weight, b.Cos, b.Sin, pos, eps)
+}
+
+// projections records a layer's queries, keys and values from its input h.
+func (b *Backbone) projections(c *ops.Context, l *backboneLayer, h tensors.Tensor) {
+	cfg, eps, Q := b.Config, b.Config.RMSNormEps, h.Shape[0]
+	l.in, l.n = h, Q
+	qPre, kPre := rowsOf(l.qPre, Q), rowsOf(l.kPre, Q)
+	b.projectRows(c, l, qPre, kPre, rowsOf(l.vRows, Q))
+	q, k, pos := rowsOf(l.qRope, Q), rowsOf(l.kRope, Q), rowsOf(b.Pos, Q)
+	c.NormRoPE(q, l.rstdQ.View(Q*cfg.NumHeads), qPre, l.qNorm.Weight, b.Cos, b.Sin, pos, eps)
+	c.NormRoPE(k, l.rstdK.View(Q*cfg.NumKVHeads), kPre, l.kNorm.Weight, b.Cos, b.Sin, pos, eps)
+}
+
+func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hOut tensors.Tensor) {
+	eps, Q := b.Config.RMSNormEps, h.Shape[0]
+	if b.shares(l) {
+		b.sharedProjections(c, l, Q)
+	} else {
+		b.projections(c, l, h)
+	}
 	attn := rowsOf(l.attn, Q)
-	c.BlockAttention(attn, l.lse.View(Q, cfg.NumHeads), b.attention(l, s))
+	c.BlockAttention(attn, l.lse.View(Q, b.Config.NumHeads), b.attention(l, s))
 
 	hMid, y := rowsOf(l.hMid, Q), rowsOf(l.y, Q)
 	c.GemmAdd(ops.NT, hMid, h, attn, l.o.Weight)
@@ -252,7 +271,7 @@ func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hO
 // Backward records the gradients of every backbone tensor, added to Grad, from dZ [Q, H].
 // Forward of the same shape came before. Source: spec.md §9.6.
 func (b *Backbone) Backward(c *ops.Context, s Shape, dZ tensors.Tensor) {
-	T, Q := s.Slots*s.Stride, s.Blocks*b.Config.BlockSize
+	T, Q := s.Context, s.Blocks*b.Config.BlockSize
 	g := b.grads
 	dh, dHt32 := rowsOf(g.dh, Q), rowsOf(g.dHt32, T)
 	c.Zero(dHt32)
@@ -273,8 +292,13 @@ func weightGrad(c *ops.Context, w *Param, dOut, in tensors.Tensor) {
 
 func (b *Backbone) layerBackward(c *ops.Context, l *backboneLayer, s Shape, dh, dHt32 tensors.Tensor, first bool) {
 	b.mlpBackward(c, l, dh)
-	b.attentionBackward(c, l, s, dh)
-	b.projectionBackward(c, l, s, dh, dHt32, first)
+	d := b.attentionBackward(c, l, s, dh)
+	b.projectionBackward(c, l, s, d, dHt32)
+	dIn := dh
+	if first {
+		dIn = tensors.Tensor{} // the noise embeddings are frozen
+	}
+	c.RMSNormBackward(dIn, l.inNorm.Grad, rowsOf(b.grads.dx, l.n), l.in, rowsOf(l.rstdIn, l.n), l.inNorm.Weight, true)
 }
 
 // mlpBackward adds the MLP's gradient to dh.
@@ -292,10 +316,10 @@ func (b *Backbone) mlpBackward(c *ops.Context, l *backboneLayer, dh tensors.Tens
 	c.RMSNormBackward(dh, l.postNorm.Grad, dx, rowsOf(l.hMid, Q), rowsOf(l.rstdPost, Q), l.postNorm.Weight, true)
 }
 
-// attentionBackward leaves the gradients of q, k, v before norm and RoPE in dqPre, dkPre, dv and, for the context, dckPre, dcv.
-func (b *Backbone) attentionBackward(c *ops.Context, l *backboneLayer, s Shape, dh tensors.Tensor) {
+// attentionBackward returns the gradients of q, k, v before norm and RoPE and leaves those of the context in dckPre, dcv.
+func (b *Backbone) attentionBackward(c *ops.Context, l *backboneLayer, s Shape, dh tensors.Tensor) rowGrads {
 	cfg, g := b.Config, b.grads
-	Q, T, hd := dh.Shape[0], s.Slots*s.Stride, cfg.HeadDim
+	Q, T, hd := dh.Shape[0], s.Context, cfg.HeadDim
 	dAttn, attn := rowsOf(g.dAttn, Q), rowsOf(l.attn, Q)
 	weightGrad(c, l.o, dh, attn)
 	c.Gemm(ops.NN, dAttn, dh, l.o.Weight)
@@ -306,34 +330,38 @@ func (b *Backbone) attentionBackward(c *ops.Context, l *backboneLayer, s Shape, 
 	c.RoPEBackward(dq, b.Cos, b.Sin, pos, hd)
 	c.RoPEBackward(dk, b.Cos, b.Sin, pos, hd)
 	c.RoPEBackward(dck, b.Cos, b.Sin, contextPos, hd)
+	dqPre, dkPre := rowsOf(g.dqPre, Q), rowsOf(g.dkPre, Q)
+	if b.shares(l) {
+		dq, dk, dv = b.sharedBackward(c, Q)
+		dqPre, dkPre = dq, dk
+	}
 	norm := func(dIn, dOut, in, rstd tensors.Tensor, w *Param, heads int) {
 		n := dIn.Shape[0] * heads
-		c.RMSNormBackward(dIn.View(n, hd), w.Grad, dOut.View(n, hd), in.View(n, hd), rstd.View(n), w.Weight, false)
+		c.RMSNormBackward(dIn.View(n, hd), w.Grad, dOut.View(n, hd), rowsOf(in, dIn.Shape[0]).View(n, hd), rstd.View(n), w.Weight, false)
 	}
-	norm(rowsOf(g.dqPre, Q), dq, rowsOf(l.qPre, Q), l.rstdQ, l.qNorm, cfg.NumHeads)
-	norm(rowsOf(g.dkPre, Q), dk, rowsOf(l.kPre, Q), l.rstdK, l.kNorm, cfg.NumKVHeads)
-	norm(rowsOf(g.dckPre, T), dck, rowsOf(l.ckPre, T), l.rstdCK, l.kNorm, cfg.NumKVHeads)
+	norm(dqPre, dq, l.qPre, l.rstdQ, l.qNorm, cfg.NumHeads)
+	norm(dkPre, dk, l.kPre, l.rstdK, l.kNorm, cfg.NumKVHeads)
+	norm(rowsOf(g.dckPre, T), dck, l.ckPre, l.rstdCK, l.kNorm, cfg.NumKVHeads)
+	return rowGrads{dqPre, dkPre, dv}
 }
 
-// projectionBackward adds to dh what comes through q, k, v, and to dHt32 what the context gets.
-func (b *Backbone) projectionBackward(c *ops.Context, l *backboneLayer, s Shape, dh, dHt32 tensors.Tensor, first bool) {
-	g, Q, T := b.grads, dh.Shape[0], s.Slots*s.Stride
-	dq, dk, dv := rowsOf(g.dqPre, Q), rowsOf(g.dkPre, Q), rowsOf(g.dv, Q)
+// rowGrads are the gradients of a layer's queries and keys, before norm and RoPE, and of its
+// values, for the rows that were projected.
+type rowGrads struct{ q, k, v tensors.Tensor }
+
+// projectionBackward leaves in dx the gradient of the normed rows that were projected, and adds to dHt32 what the context gets.
+func (b *Backbone) projectionBackward(c *ops.Context, l *backboneLayer, s Shape, d rowGrads, dHt32 tensors.Tensor) {
+	g, T := b.grads, s.Context
 	dck, dcv := rowsOf(g.dckPre, T), rowsOf(g.dcv, T)
-	x, ht, dx := rowsOf(l.x, Q), rowsOf(b.ht, T), rowsOf(g.dx, Q)
-	weightGrad(c, l.q, dq, x)
-	weightGrad(c, l.k, dk, x)
+	x, ht, dx := rowsOf(l.x, l.n), rowsOf(b.ht, T), rowsOf(g.dx, l.n)
+	weightGrad(c, l.q, d.q, x)
+	weightGrad(c, l.k, d.k, x)
 	weightGrad(c, l.k, dck, ht)
-	weightGrad(c, l.v, dv, x)
+	weightGrad(c, l.v, d.v, x)
 	weightGrad(c, l.v, dcv, ht)
 	c.GemmAdd(ops.NN, dHt32, dHt32, dck, l.k.Weight)
 	c.GemmAdd(ops.NN, dHt32, dHt32, dcv, l.v.Weight)
-	c.Gemm(ops.NN, dx, dq, l.q.Weight)
-	c.GemmAdd(ops.NN, dx, dx, dk, l.k.Weight)
-	c.GemmAdd(ops.NN, dx, dx, dv, l.v.Weight)
-	dIn := dh
-	if first {
-		dIn = tensors.Tensor{} // the noise embeddings are frozen
-	}
-	c.RMSNormBackward(dIn, l.inNorm.Grad, dx, l.in, rowsOf(l.rstdIn, Q), l.inNorm.Weight, true)
+	c.Gemm(ops.NN, dx, d.q, l.q.Weight)
+	c.GemmAdd(ops.NN, dx, dx, d.k, l.k.Weight)
+	c.GemmAdd(ops.NN, dx, dx, d.v, l.v.Weight)
 }

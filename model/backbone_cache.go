@@ -26,7 +26,7 @@ func NewBackboneCache(c *ops.Context, cfg BackboneConfig, params *Params, cache 
 	b := &Backbone{Config: cfg, Cos: target.Cos, Sin: target.Sin, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
 	b.Pos = c.AllocHost("draft positions", tensors.I32, draft)
 	b.Blocks = c.AllocHost("draft blocks", tensors.I32, blocks, 2)
-	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, cache.Slots, 2)
+	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, cache.Slots, 4)
 	b.X0 = c.Alloc("noise embeddings", dtype, draft, H)
 	b.Z = c.Alloc("draft hidden", dtype, draft, H)
 	b.hLast = c.Alloc("draft last residual", dtype, draft, H)
@@ -55,7 +55,7 @@ func NewBackboneCache(c *ops.Context, cfg BackboneConfig, params *Params, cache 
 		layer.cvRows = c.Alloc("context values", dtype, cache.Slots*cache.Stride, kv)
 		b.layers = append(b.layers, layer)
 	}
-	bc := &BackboneCache{backbone: b, shape: Shape{Slots: cache.Slots, Stride: cache.Stride}}
+	bc := &BackboneCache{backbone: b, shape: Shape{Sequences: cache.Slots, Context: cache.Slots * cache.Stride, Longest: cache.Stride}}
 	bc.newK = c.Alloc("new context keys", dtype, rows, kv)
 	bc.newV = c.Alloc("new context values", dtype, rows, kv)
 	bc.pre = c.Alloc("new context keys before norm", dtype, rows, kv)
@@ -95,7 +95,7 @@ func (bc *BackboneCache) Place(c *ops.Context, slots, starts []int) {
 	b := bc.backbone
 	var blocks, pos []int32
 	for i, slot := range slots {
-		blocks = append(blocks, int32(slot), int32(starts[i]))
+		blocks = append(blocks, int32(slot*bc.shape.Longest), int32(starts[i]))
 		for k := range b.Config.BlockSize {
 			pos = append(pos, int32(starts[i]+k))
 		}

@@ -16,11 +16,24 @@ type Param struct {
 	Master, Grad, M, V tensors.Tensor // F32; the last three empty in a set for inference
 }
 
-// Params are the trainable tensors of a draft, in a fixed order.
+// Params are the trainable tensors of a draft, in a fixed order. Small tensors that follow one
+// another lie in one slab, so that what goes over all of them is a few commands.
 type Params struct {
-	List []*Param
-	by   map[string]*Param
+	List  []*Param
+	Slabs []Slab
+
+	by map[string]*Param
 }
+
+// Slab is tensors of a set side by side, each padded to a multiple of slabAlign elements; a
+// tensor of slabElements or more has a slab to itself. The fields are those of Param, 1-D. What
+// lies in the padding counts for nothing: its gradient is 0.
+type Slab struct{ Weight, Master, Grad, M, V tensors.Tensor }
+
+const (
+	slabElements = 16 << 20
+	slabAlign    = 128 // elements: two tensors then never share an aligned binding
+)
 
 // ParamShape names a tensor and its shape.
 type ParamShape struct {
@@ -32,32 +45,71 @@ type ParamShape struct {
 // and in bf16 mode the compute copies. Contents are undefined but for the moments, which
 // the caller sets too.
 func NewParams(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params {
-	p := newParams(c, shapes, dtype)
-	for _, q := range p.List {
-		q.Master = q.Weight
+	return newParams(shapes, func(name string, n int) Slab {
+		s := Slab{Weight: c.Alloc(name, dtype, n)}
+		s.Master = s.Weight
 		if dtype != tensors.F32 {
-			q.Master = c.Alloc(q.Name+" (master)", tensors.F32, q.Shape...)
+			s.Master = c.Alloc(name+" (master)", tensors.F32, n)
 		}
-		q.Grad = c.Alloc(q.Name+" (gradient)", tensors.F32, q.Shape...)
-		q.M = c.Alloc(q.Name+" (first moment)", tensors.F32, q.Shape...)
-		q.V = c.Alloc(q.Name+" (second moment)", tensors.F32, q.Shape...)
-	}
-	return p
+		s.Grad = c.Alloc(name+" (gradient)", tensors.F32, n)
+		s.M = c.Alloc(name+" (first moment)", tensors.F32, n)
+		s.V = c.Alloc(name+" (second moment)", tensors.F32, n)
+		return s
+	})
 }
 
 // NewWeights allocates a draft's tensors for inference: weights alone.
 func NewWeights(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params {
-	return newParams(c, shapes, dtype)
+	return newParams(shapes, func(name string, n int) Slab { return Slab{Weight: c.Alloc(name, dtype, n)} })
 }
 
-func newParams(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params {
+// newParams packs tensors into slabs that alloc makes.
+func newParams(shapes []ParamShape, alloc func(name string, n int) Slab) *Params {
 	p := &Params{by: map[string]*Param{}}
-	for _, s := range shapes {
-		q := &Param{Name: s.Name, Shape: s.Shape, Weight: c.Alloc(s.Name, dtype, s.Shape...)}
-		p.List = append(p.List, q)
-		p.by[s.Name] = q
+	padded := func(s ParamShape) int { return (elements(s.Shape) + slabAlign - 1) / slabAlign * slabAlign }
+	for first := 0; first < len(shapes); {
+		end, n := first+1, padded(shapes[first])
+		for end < len(shapes) && n+padded(shapes[end]) <= slabElements {
+			n += padded(shapes[end])
+			end++
+		}
+		name := "small draft tensors"
+		if end == first+1 {
+			name, n = shapes[first].Name, elements(shapes[first].Shape)
+		}
+		slab, at := alloc(name, n), 0
+		p.Slabs = append(p.Slabs, slab)
+		for _, s := range shapes[first:end] {
+			p.add(s, slab, at)
+			at += padded(s)
+		}
+		first = end
 	}
 	return p
+}
+
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// add makes the tensor that starts at element at of a slab.
+func (p *Params) add(s ParamShape, slab Slab, at int) {
+	part := func(t tensors.Tensor, what string) tensors.Tensor {
+		if t.Shape == nil {
+			return t
+		}
+		t = t.Slice(at, at+elements(s.Shape)).View(s.Shape...)
+		t.Name = s.Name + what
+		return t
+	}
+	q := &Param{Name: s.Name, Shape: s.Shape, Weight: part(slab.Weight, ""), Master: part(slab.Master, " (master)"), Grad: part(slab.Grad, " (gradient)"),
+		M: part(slab.M, " (first moment)"), V: part(slab.V, " (second moment)")}
+	p.List = append(p.List, q)
+	p.by[s.Name] = q
 }
 
 // Get returns a tensor by its export name; nil where there is none.
@@ -78,16 +130,27 @@ func (p *Params) Set(c *ops.Context, name string, values []float32) error {
 
 // ZeroGrads records setting every gradient to zero.
 func (p *Params) ZeroGrads(c *ops.Context) {
-	for _, q := range p.List {
-		c.Zero(q.Grad)
+	for _, s := range p.Slabs {
+		c.Zero(s.Grad)
 	}
 }
 
-// Grads lists the gradients.
+// Grads lists the gradients, slab by slab.
 func (p *Params) Grads() []tensors.Tensor {
-	list := make([]tensors.Tensor, len(p.List))
-	for i, q := range p.List {
-		list[i] = q.Grad
+	list := make([]tensors.Tensor, len(p.Slabs))
+	for i, s := range p.Slabs {
+		list[i] = s.Grad
 	}
 	return list
+}
+
+// Update records one optimizer step over all tensors; see ops.AdamW.
+func (p *Params) Update(c *ops.Context, norm tensors.Tensor, a ops.AdamWParams) {
+	for _, s := range p.Slabs {
+		compute := s.Weight
+		if compute.Region == s.Master.Region {
+			compute.Shape = nil // f32: the master is what the forward pass reads
+		}
+		c.AdamW(s.Master, compute, s.M, s.V, s.Grad, norm, a)
+	}
 }

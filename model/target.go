@@ -172,8 +172,8 @@ func (t *Target) NewTargetRun(c *ops.Context, rows int) *TargetRun {
 // whole cache; in training they are the same.
 type KV struct {
 	NewK, NewV tensors.Tensor // [n, nKV*hd]: rows of this pass
-	K, V       tensors.Tensor // [slots*stride, nKV*hd]: what attention reads
-	Stride     int
+	K, V       tensors.Tensor // [keys, nKV*hd]: what attention reads
+	Longest    int            // keys of the longest sequence, about
 	// Append copies the new rows into the cache, where they are not it already.
 	Append func(c *ops.Context)
 }
@@ -220,7 +220,7 @@ func (t *Target) layer(c *ops.Context, w *targetLayer, run *TargetRun, n, segmen
 	if kv.Append != nil {
 		kv.Append(c)
 	}
-	c.CausalAttention(attn, q, kv.K, kv.V, run.Segments, segments, kv.Stride, t.heads)
+	c.CausalAttention(attn, q, kv.K, kv.V, run.Segments, segments, kv.Longest, t.heads)
 	c.GemmAdd(ops.NT, h, h, attn, w.o)
 
 	gate, up := run.gate.View(n, I), run.up.View(n, I)

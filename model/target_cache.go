@@ -79,8 +79,8 @@ func (tc *TargetCache) Place(c *ops.Context, runs []Run) error {
 		if len(runs) == 1 {
 			tc.row = r.Slot*tc.Stride + r.Start
 		}
-		for _, s := range quads(ops.CausalSegments([]int{r.Count}, []int{r.Start})) {
-			segments = append(segments, int32(len(pos))+s[0], s[1], int32(r.Slot), s[3])
+		for _, s := range quads(ops.CausalSegments([]int{r.Count}, []int{r.Start}, []int{r.Slot * tc.Stride})) {
+			segments = append(segments, int32(len(pos))+s[0], s[1], s[2], s[3])
 		}
 		for i := range r.Count {
 			pos = append(pos, int32(r.Start+i))
@@ -118,7 +118,7 @@ func (tc *TargetCache) Forward(c *ops.Context, features bool) {
 
 // layer is what layer l reads and writes. The rows of one slot go straight to their place.
 func (tc *TargetCache) layer(l int) KV {
-	kv := KV{K: tc.k[l], V: tc.v[l], Stride: tc.Stride}
+	kv := KV{K: tc.k[l], V: tc.v[l], Longest: tc.Stride}
 	if tc.row >= 0 {
 		kv.NewK, kv.NewV = tc.k[l].Slice(tc.row, tc.row+tc.n), tc.v[l].Slice(tc.row, tc.row+tc.n)
 		return kv

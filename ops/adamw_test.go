@@ -118,7 +118,7 @@ func TestAdamWThousandSteps(t *testing.T) {
 	p.LR, p.WeightDecay = 1e-3, .01
 	for p.Step = 1; p.Step <= steps; p.Step++ {
 		i := p.Step % perSubmit
-		r.c.GradNorm(a.norm, grads[i:i+1], 1)
+		r.c.GradNorm(a.norm, grads[i:i+1], tensors.Tensor{}, 1)
 		r.c.AdamW(a.master, a.compute, a.first, a.second, grads[i], a.norm, p)
 		coefficient := oracle.ClipCoefficient(oracle.GlobalNorm(host[i]), 1)
 		g := make([]float64, n)
@@ -171,7 +171,7 @@ func TestAdamWSkipsNonFinite(t *testing.T) {
 			require.NoError(t, err)
 			before = append(before, b)
 		}
-		r.c.GradNorm(a.norm, []tensors.Tensor{a.grad, other}, 1)
+		r.c.GradNorm(a.norm, []tensors.Tensor{a.grad, other}, tensors.Tensor{}, 1)
 		r.c.AdamW(a.master, a.compute, a.first, a.second, a.grad, a.norm, adamwParams)
 		r.submit()
 		for i, x := range state {

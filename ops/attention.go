@@ -20,6 +20,7 @@ type Heads struct {
 const (
 	maxHeadDim  = 256
 	maxTileRows = 16
+	heldDim     = 64 // the largest head whose tile rows stay in a CPU's registers and stack
 	tileVectors = 32 // vectors of four sums that a lane holds at most: 128 registers
 )
 
@@ -28,8 +29,8 @@ func (h Heads) share() int { return h.Query / h.KV }
 
 // params are the push constants that every attention kernel ends with. The
 // kernels count in powers of two, so the scale of the scores carries log2(e).
-func (h Heads) params(lists, blockSize, stride, window int) []uint32 {
-	return []uint32{uint32(lists), uint32(blockSize), uint32(h.Query), uint32(h.KV), uint32(h.Dim), uint32(stride), uint32(window),
+func (h Heads) params(lists, blockSize, longest, window int) []uint32 {
+	return []uint32{uint32(lists), uint32(blockSize), uint32(h.Query), uint32(h.KV), uint32(h.Dim), uint32(longest), uint32(window),
 		f32bits(math.Log2E / math.Sqrt(float64(h.Dim)))}
 }
 
@@ -44,17 +45,24 @@ func (h Heads) vectors(list ...tensors.Tensor) bool {
 }
 
 // attentionTile is what a workgroup holds: rows of one side, and for each row
-// parts vectors of four elements of a head per lane.
-type attentionTile struct{ lanes, rows, parts int }
+// parts vectors of four elements of a head per lane; held is how many fours of its rows it
+// keeps loaded, 0 where it loads them anew for every row of the other side.
+type attentionTile struct {
+	lanes, rows, parts, held int
+	cpu                      bool
+}
 
 // attentionTile chooses the tile for a list of n rows with so many sums per row.
 // It depends on the shape and the device alone.
 func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 	if c.Dry() {
-		return attentionTile{1, 1, 1}
+		return attentionTile{lanes: 1, rows: 1, parts: 1}
 	}
 	lanes := c.Device.SubgroupSize
-	t := attentionTile{lanes: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
+	t := attentionTile{lanes: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes), cpu: c.Device.Tier() == vk.T0}
+	if t.cpu && dim <= heldDim {
+		t.held = ceilDiv(dim, 4)
+	}
 	for t.rows > 2 && (t.rows*t.parts*sums > tileVectors || t.rows/2 >= n) {
 		t.rows /= 2
 	}
@@ -62,8 +70,8 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 }
 
 // spec are the specialisation constants of kernels that include attention.glsl.
-func (t attentionTile) spec(vector bool) []uint32 {
-	return []uint32{uint32(t.lanes), 1, uint32(t.rows), uint32(t.parts), flag(vector)}
+func (t attentionTile) spec(vector, window bool) []uint32 {
+	return []uint32{uint32(t.lanes), 1, uint32(t.rows), uint32(t.parts), flag(vector), flag(window), uint32(t.held), flag(t.cpu)}
 }
 
 // wantHeads checks a head geometry.

@@ -10,22 +10,24 @@ import (
 type BlockInputs struct {
 	Q      tensors.Tensor // [Count*BlockSize, nH*hd] P: queries of the draft rows
 	K, V   tensors.Tensor // [Count*BlockSize, nKV*hd] P: keys and values of the draft rows
-	CK, CV tensors.Tensor // [Slots*Stride, nKV*hd] P: those of the context; position j of a slot is row slot*Stride + j
-	// Blocks [Count, 2] I32 holds slot and anchor of each block, sorted by slot,
-	// then by anchor; 0 <= slot < Slots, anchor <= Stride. An anchor below 0 marks an invalid block.
+	CK, CV tensors.Tensor // [Context, nKV*hd] P: those of the context, of all sequences
+	// Blocks [Count, 2] I32 holds for each block the first context row of its sequence, whose
+	// position j is the j-th row from there, and its anchor. They are sorted by sequence, then by
+	// anchor, which is at most the sequence's rows. An anchor below 0 marks an invalid block.
 	Blocks tensors.Tensor
-	// Ranges [Slots, 2] I32 holds the first block of each slot and the one after
-	// its last. Only the backward pass reads it.
+	// Ranges [Sequences, 4] I32 holds for each sequence its first block, the one after its last,
+	// its first context row and how many it has. Only the backward pass reads it.
 	Ranges tensors.Tensor
 
 	Count, BlockSize int // blocks, and draft rows of each
-	Slots, Stride    int // sequences, and context rows of each
+	Sequences        int
+	Context, Longest int // context rows of all sequences, and of the longest at most
 	Window           int // sliding window W of Model-Optimizer's rule; 0 is full attention
 	Heads            Heads
 }
 
 // BlockGrads are the gradients of the inputs of the same names, of their shapes
-// and dtype; all are overwritten. Context rows that no block sees get zero.
+// and dtype; all are overwritten. A sequence's context rows that no block sees get zero.
 type BlockGrads struct{ Q, K, V, CK, CV tensors.Tensor }
 
 // BlockAttention lets every row of a draft block attend to the context strictly
@@ -47,7 +49,7 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 	}
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
-	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out)),
+	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0),
 		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(a.Blocks), {out, vk.Write}, {lse, vk.Write}},
 		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
 }
@@ -80,7 +82,7 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), h.Dim, 1)
-	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector),
+	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector, a.Window > 0),
 		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(records), {g.Q, vk.Write}},
 		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
 }
@@ -99,14 +101,14 @@ func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Ten
 	lists, length, work := a.Count, a.BlockSize, 8*float64(a.Q.Len())*float64(a.BlockSize)
 	uses := []use{in(a.Q), in(dOut), in(records), in(k), in(v), {dk, vk.Write}, {dv, vk.Write}}
 	if part == "context" {
-		t = c.attentionTile(a.Stride, a.Heads.Dim, 2)
-		lists, length, work = a.Slots, a.Stride, a.work(8)-work
+		t = c.attentionTile(a.Longest, a.Heads.Dim, 2)
+		lists, length, work = a.Sequences, a.Longest, a.work(8)-work
 		uses = append(uses, in(a.Ranges))
 	}
 	if lists*length == 0 {
 		return
 	}
-	c.run(launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, spec: t.spec(vector), uses: uses,
+	c.run(launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, spec: t.spec(vector, a.Window > 0), uses: uses,
 		params: a.params(lists), groups: fold(a.Heads.KV * lists * ceilDiv(length, t.rows)), work: work})
 }
 
@@ -114,17 +116,17 @@ func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Ten
 func (a BlockInputs) packed() int { return a.BlockSize * a.Heads.share() }
 
 func (a BlockInputs) params(lists int) []uint32 {
-	return a.Heads.params(lists, a.BlockSize, a.Stride, a.Window)
+	return a.Heads.params(lists, a.BlockSize, a.Longest, a.Window)
 }
 
 // work estimates the floating-point operations of a pass with the given number per query, key and element.
 func (a BlockInputs) work(each int) float64 {
-	return float64(each) * float64(a.Q.Len()) * float64(a.Stride/2+a.BlockSize)
+	return float64(each) * float64(a.Q.Len()) * float64(a.Longest/2+a.BlockSize)
 }
 
 // withoutContext binds the draft rows in the place of a context without rows, which is never read.
 func (a BlockInputs) withoutContext() BlockInputs {
-	if a.Slots*a.Stride == 0 {
+	if a.Context == 0 {
 		a.CK, a.CV = a.K, a.V
 	}
 	return a
@@ -133,13 +135,13 @@ func (a BlockInputs) withoutContext() BlockInputs {
 // wantBlocks checks the geometry and the shapes of the inputs.
 func (c *Context) wantBlocks(op string, a BlockInputs) bool {
 	h, rows := a.Heads, a.Count*a.BlockSize
-	if a.BlockSize < 1 || a.Count < 0 || a.Slots < 0 || a.Stride < 0 || a.Window < 0 {
-		c.failf("%s: want block size > 0 and blocks, slots, stride, window >= 0, got %d and %d, %d, %d, %d", op, a.BlockSize, a.Count, a.Slots, a.Stride, a.Window)
+	if a.BlockSize < 1 || a.Count < 0 || a.Sequences < 0 || a.Context < 0 || a.Longest < 0 || a.Longest > a.Context || a.Window < 0 {
+		c.failf("%s: want block size > 0 and blocks, sequences, window >= 0 and a longest of 0 to %d context rows, got %d and %d, %d, %d and %d", op, a.Context, a.BlockSize, a.Count, a.Sequences, a.Window, a.Longest)
 	}
 	c.wantDType(op, tensors.I32, a.Blocks)
 	return c.wantHeads(op, h) &&
 		c.want(op, "q", a.Q, rows, h.Query*h.Dim) && c.want(op, "k", a.K, rows, h.KV*h.Dim) && c.want(op, "v", a.V, rows, h.KV*h.Dim) &&
-		c.want(op, "ck", a.CK, a.Slots*a.Stride, h.KV*h.Dim) && c.want(op, "cv", a.CV, a.Slots*a.Stride, h.KV*h.Dim) &&
+		c.want(op, "ck", a.CK, a.Context, h.KV*h.Dim) && c.want(op, "cv", a.CV, a.Context, h.KV*h.Dim) &&
 		c.want(op, "blocks", a.Blocks, a.Count, 2)
 }
 
@@ -154,6 +156,6 @@ func (c *Context) wantGrads(op string, g BlockGrads, dOut, out, lse, records ten
 	}
 	c.wantDType(op, tensors.F32, lse)
 	c.wantDType(op, tensors.I32, a.Ranges, records)
-	return c.want(op, "lse", lse, rows, a.Heads.Query) && c.want(op, "records", records, rows, a.Heads.Query, 4) && c.want(op, "ranges", a.Ranges, a.Slots, 2) &&
+	return c.want(op, "lse", lse, rows, a.Heads.Query) && c.want(op, "records", records, rows, a.Heads.Query, 4) && c.want(op, "ranges", a.Ranges, a.Sequences, 4) &&
 		c.wantRows(op, a.Q, a.K, a.V, a.CK, a.CV, dOut, out, g.Q, g.K, g.V, g.CK, g.CV)
 }

@@ -44,10 +44,10 @@ func newBlockRig(r *rig, dt tensors.DType, s blockShape) *blockRig {
 	b := &blockRig{rig: r}
 	var list, ranges []int
 	for slot, anchors := range s.anchors {
-		ranges = append(ranges, len(b.blocks), len(b.blocks)+len(anchors))
+		ranges = append(ranges, len(b.blocks), len(b.blocks)+len(anchors), slot*s.stride, s.stride)
 		for _, a := range anchors {
 			b.blocks = append(b.blocks, oracle.Block{Batch: slot, Anchor: a})
-			list = append(list, slot, a)
+			list = append(list, slot*s.stride, a)
 		}
 	}
 	rows, h := len(b.blocks)*s.bs, s.heads
@@ -56,8 +56,8 @@ func newBlockRig(r *rig, dt tensors.DType, s blockShape) *blockRig {
 	input := func(shape []int) tensors.Tensor { t, _ := r.input(dt, shape...); return t }
 	output := func(shape ...int) tensors.Tensor { return r.tensor(dt, 0, shape...) }
 	b.in = ops.BlockInputs{Q: input(queries), K: input(draft), V: input(draft), CK: input(context), CV: input(context),
-		Blocks: r.indices(list...).View(len(b.blocks), 2), Ranges: r.indices(ranges...).View(len(s.anchors), 2),
-		Count: len(b.blocks), BlockSize: s.bs, Slots: len(s.anchors), Stride: s.stride, Window: s.window, Heads: h}
+		Blocks: r.indices(list...).View(len(b.blocks), 2), Ranges: r.indices(ranges...).View(len(s.anchors), 4),
+		Count: len(b.blocks), BlockSize: s.bs, Sequences: len(s.anchors), Context: len(s.anchors) * s.stride, Longest: min(s.stride, len(s.anchors)*s.stride), Window: s.window, Heads: h}
 	b.out, b.dOut = output(queries...), input(queries)
 	b.lse, b.records = r.tensor(tensors.F32, 0, rows, h.Query), r.tensor(tensors.I32, 0, rows, h.Query, 4)
 	b.grads = ops.BlockGrads{Q: output(queries...), K: output(draft...), V: output(draft...), CK: output(context...), CV: output(context...)}
@@ -66,7 +66,7 @@ func newBlockRig(r *rig, dt tensors.DType, s blockShape) *blockRig {
 
 func (b *blockRig) shape() oracle.BlockShape {
 	a := b.in
-	return oracle.BlockShape{Seq: a.Stride, BlockSize: a.BlockSize, Heads: a.Heads.Query, KVHeads: a.Heads.KV, HeadDim: a.Heads.Dim, Window: a.Window}
+	return oracle.BlockShape{Seq: a.Longest, BlockSize: a.BlockSize, Heads: a.Heads.Query, KVHeads: a.Heads.KV, HeadDim: a.Heads.Dim, Window: a.Window}
 }
 
 // results are the outputs of a forward and a backward pass.
@@ -348,11 +348,11 @@ func TestBlockAttentionErrors(t *testing.T) {
 		{"an even size of 2 to 256", func(b *blockRig) { b.in.Heads.Dim = 33 }},
 		{"an even size of 2 to 256", func(b *blockRig) { b.in.Heads.Dim = 258 }},
 		{"want block size > 0", func(b *blockRig) { b.in.BlockSize = 0 }},
-		{"stride, window >= 0, got 8 and 2, 1, 41, -1", func(b *blockRig) { b.in.Window = -1 }},
+		{"and a longest of 0 to 41 context rows, got 8 and 2, 1, -1 and 41", func(b *blockRig) { b.in.Window = -1 }},
 		{"block attention backward: dOut: want [16 128], got [3 5]", func(b *blockRig) { b.dOut = other }},
 		{"block attention backward: dcv: want [41 64], got [3 5]", func(b *blockRig) { b.grads.CV = other }},
 		{"block attention backward: records: want [16 4 4], got [3 5]", func(b *blockRig) { b.records.Shape = []int{3, 5} }},
-		{"block attention backward: ranges: want [1 2], got [3 5]", func(b *blockRig) { b.in.Ranges.Shape = []int{3, 5} }},
+		{"block attention backward: ranges: want [1 4], got [3 5]", func(b *blockRig) { b.in.Ranges.Shape = []int{3, 5} }},
 	} {
 		b := newBlockRig(r, tensors.F32, s)
 		c.f(b)
@@ -377,7 +377,7 @@ func BenchmarkBlockAttention(b *testing.B) {
 	}
 	for _, dt := range storages {
 		p := newBlockRig(newRig(b, 1), dt, s)
-		shape := []int{p.in.Slots, p.in.Stride, p.in.Count, p.in.BlockSize}
+		shape := []int{p.in.Sequences, p.in.Longest, p.in.Count, p.in.BlockSize}
 		p.bench(b, "forward", dt, shape, func() { p.c.BlockAttention(p.out, p.lse, p.in) })
 		p.bench(b, "backward", dt, shape, func() { p.c.BlockAttentionBackward(p.grads, p.dOut, p.out, p.lse, p.records, p.in) })
 	}

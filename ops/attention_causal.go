@@ -9,16 +9,16 @@ import (
 const SegmentRows = 8
 
 // CausalSegments cuts the query rows of a batch into segments for
-// CausalAttention. Slot b has rowsPerSlot[b] query rows, the first of them at
-// position start[b]; the query rows of all slots follow one another. It returns
-// four numbers for each segment: its first query row, its number of rows, its
-// slot and the position of its first row. Source: spec.md §14.1, §14.2.
-func CausalSegments(rowsPerSlot, start []int) []int32 {
+// CausalAttention. Sequence b has rowsOf[b] query rows, the first of them at position
+// start[b], and its keys begin at row base[b]; the query rows of all sequences follow one
+// another. It returns four numbers for each segment: its first query row, its number of
+// rows, base and the position of its first row. Source: spec.md §14.1, §14.2.
+func CausalSegments(rowsOf, start, base []int) []int32 {
 	var list []int32
 	row := 0
-	for slot, rows := range rowsPerSlot {
+	for b, rows := range rowsOf {
 		for i := 0; i < rows; i += SegmentRows {
-			list = append(list, int32(row+i), int32(min(SegmentRows, rows-i)), int32(slot), int32(start[slot]+i))
+			list = append(list, int32(row+i), int32(min(SegmentRows, rows-i)), int32(base[b]), int32(start[b]+i))
 		}
 		row += rows
 	}
@@ -29,13 +29,13 @@ func CausalSegments(rowsPerSlot, start []int) []int32 {
 //
 //	out = softmax(q·kᵀ/√hd) v
 //
-// q and out are [rows, nH*hd]; k and v are [slots*stride, nKV*hd]: position j of
-// slot b is row b*stride + j. All have one dtype, F32 or BF16. The first n rows
+// q and out are [rows, nH*hd]; k and v are [keys, nKV*hd]: position j of a
+// sequence is row base + j. All have one dtype, F32 or BF16. The first n rows
 // of segments [.., 4] I32 are segments as CausalSegments makes them: query row i
-// of a segment sees keys 0 to position + i of its slot, which must be less than
-// stride. Query rows in no segment are left as they are. There is no gradient:
+// of a segment sees keys 0 to position + i of its sequence, which the caller warrants to
+// exist. longest is about how many keys the longest sequence has. Query rows in no segment are left as they are. There is no gradient:
 // the target is frozen. Source: spec.md §2.3, §5.1, §14.1.
-func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, stride int, h Heads) {
+func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, longest int, h Heads) {
 	const op = "causal attention"
 	c.wantDType(op, tensors.I32, segments)
 	if !c.wantHeads(op, h) || !c.want(op, "q", q, q.Rows(), h.Query*h.Dim) || !c.want(op, "out", out, q.Shape...) ||
@@ -43,16 +43,16 @@ func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, stri
 		!c.wantRows(op, q, k, v, out) {
 		return
 	}
-	if n < 0 || n > segments.Rows() || stride < 1 || k.Rows()%stride != 0 {
-		c.failf("%s: want at most %d segments and a stride that divides %d rows, got %d and %d", op, segments.Rows(), k.Rows(), n, stride)
+	if n < 0 || n > segments.Rows() {
+		c.failf("%s: want at most %d segments, got %d", op, segments.Rows(), n)
 	}
 	if n == 0 || q.Rows() == 0 {
 		return
 	}
 	rows := SegmentRows * h.share()
 	t := c.attentionTile(rows, h.Dim, 1)
-	c.run(launch{kernel: "causal_attention_forward." + storage(q), spec: t.spec(h.vectors(q, k, v, out)),
+	c.run(launch{kernel: "causal_attention_forward." + storage(q), spec: t.spec(h.vectors(q, k, v, out), false),
 		uses:   []use{in(q), in(k), in(v), in(segments), {out, vk.ReadWrite}},
-		params: h.params(n, SegmentRows, stride, 0), groups: fold(h.KV * n * ceilDiv(rows, t.rows)),
-		work: 4 * float64(n*SegmentRows*h.Query*h.Dim) * float64(stride) / 2})
+		params: h.params(n, SegmentRows, longest, 0), groups: fold(h.KV * n * ceilDiv(rows, t.rows)),
+		work: 4 * float64(n*SegmentRows*h.Query*h.Dim) * float64(longest) / 2})
 }

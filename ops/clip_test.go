@@ -32,7 +32,7 @@ func TestGradNorm(t *testing.T) {
 			grads, values = append(grads, g), append(values, v)
 		}
 		for _, maxNorm := range []float64{1, 1e6} {
-			r.c.GradNorm(norm, grads, maxNorm)
+			r.c.GradNorm(norm, grads, tensors.Tensor{}, maxNorm)
 			r.submit()
 			requireNorm(t, r, norm, oracle.GlobalNorm(values...), maxNorm, sizes, maxNorm)
 		}
@@ -51,7 +51,7 @@ func TestGradNormOfEqualElements(t *testing.T) {
 			values[i] = x
 		}
 		r.c.UploadF32(g, values)
-		r.c.GradNorm(norm, []tensors.Tensor{g}, 1)
+		r.c.GradNorm(norm, []tensors.Tensor{g}, tensors.Tensor{}, 1)
 		r.submit()
 		requireNorm(t, r, norm, float64(x)*math.Sqrt(n), 1, x)
 	}
@@ -69,11 +69,11 @@ func TestGradNormOfManyBlocks(t *testing.T) {
 		grads = append(grads, g)
 		squares += math.Pow(oracle.GlobalNorm(v), 2)
 	}
-	r.c.GradNorm(norm, grads, 1)
+	r.c.GradNorm(norm, grads, tensors.Tensor{}, 1)
 	r.submit()
 	requireNorm(t, r, norm, math.Sqrt(squares), 1)
 	first := r.floats(norm)
-	r.c.GradNorm(norm, grads, 1)
+	r.c.GradNorm(norm, grads, tensors.Tensor{}, 1)
 	r.submit()
 	require.Equal(t, first, r.floats(norm), "equal inputs give equal bits")
 }
@@ -86,7 +86,7 @@ func TestGradNormValues(t *testing.T) {
 		v[777] = float32(bad)
 		r.fill(g, v)
 		r.fill(h, r.values(9))
-		r.c.GradNorm(norm, []tensors.Tensor{h, g, h}, 1)
+		r.c.GradNorm(norm, []tensors.Tensor{h, g, h}, tensors.Tensor{}, 1)
 		r.submit()
 		got := r.read(norm)
 		require.True(t, math.IsNaN(got[0]) || math.IsInf(got[0], 1), bad)
@@ -94,7 +94,7 @@ func TestGradNormValues(t *testing.T) {
 	}
 	g, norm := r.tensor(tensors.F32, 0, 1000), r.tensor(tensors.F32, 0, 4)
 	r.c.Zero(g)
-	r.c.GradNorm(norm, []tensors.Tensor{g}, 1)
+	r.c.GradNorm(norm, []tensors.Tensor{g}, tensors.Tensor{}, 1)
 	r.submit()
 	require.Equal(t, []float64{0, 1, 1, 0}, r.read(norm))
 }
@@ -104,16 +104,16 @@ func TestGradNormConformance(t *testing.T) {
 	r := newRig(t, 5)
 	g, norm := r.tensor(tensors.F32, 0, 2), r.tensor(tensors.F32, 0, 4)
 	r.fill(g, []float32{3, -4})
-	r.c.GradNorm(norm, []tensors.Tensor{g}, 1)
+	r.c.GradNorm(norm, []tensors.Tensor{g}, tensors.Tensor{}, 1)
 	r.submit()
 	require.InDeltaSlice(t, []float64{5, .19999996, 1, 0}, r.read(norm), 1e-7)
 }
 
 func TestGradNormErrors(t *testing.T) {
 	r := newRig(t, 6)
-	r.c.GradNorm(r.tensor(tensors.F32, 0, 3), nil, 1)
+	r.c.GradNorm(r.tensor(tensors.F32, 0, 3), nil, tensors.Tensor{}, 1)
 	require.ErrorContains(t, r.c.Submit(), "ops: gradnorm: norm: want [4], got [3]")
-	r.c.GradNorm(r.tensor(tensors.F32, 0, 4), []tensors.Tensor{r.tensor(tensors.BF16, 0, 8)}, 1)
+	r.c.GradNorm(r.tensor(tensors.F32, 0, 4), []tensors.Tensor{r.tensor(tensors.BF16, 0, 8)}, tensors.Tensor{}, 1)
 	require.ErrorContains(t, r.c.Submit(), "ops: gradnorm: tensor: want dtype F32, got BF16")
 }
 
@@ -121,5 +121,35 @@ func BenchmarkGradNorm(b *testing.B) {
 	r := newRig(b, 7)
 	g, _ := r.input(tensors.F32, 1<<20)
 	norm := r.tensor(tensors.F32, 0, 4)
-	r.bench(b, "one", tensors.F32, g.Shape, func() { r.c.GradNorm(norm, []tensors.Tensor{g}, 1) })
+	r.bench(b, "one", tensors.F32, g.Shape, func() { r.c.GradNorm(norm, []tensors.Tensor{g}, tensors.Tensor{}, 1) })
+}
+
+// TestGradNormOfLosses: losses that are not finite stop an update, and finite ones change nothing.
+func TestGradNormOfLosses(t *testing.T) {
+	r := newRig(t, 6)
+	g, _ := r.input(tensors.F32, 300)
+	norm := r.tensor(tensors.F32, 0, 4)
+	r.c.GradNorm(norm, []tensors.Tensor{g}, tensors.Tensor{}, 1)
+	r.submit()
+	want := r.floats(norm)
+	require.EqualValues(t, 1, want[2])
+	for _, n := range []int{1, 24, 8 * 5000} {
+		for _, bad := range []float32{0, float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+			values := make([]float32, n)
+			for i := range values {
+				values[i] = float32(i % 7)
+			}
+			values[n/2] = bad
+			losses := r.tensor(tensors.F32, 0, n/min(n, 8), min(n, 8))
+			r.c.UploadF32(losses, values)
+			r.c.GradNorm(norm, []tensors.Tensor{g}, losses, 1)
+			r.submit()
+			got := r.floats(norm)
+			if bad == 0 {
+				require.Equal(t, want, got)
+			} else {
+				require.Equal(t, []float32{want[0], 0, 0, 0}, got, "%v of %d", bad, n)
+			}
+		}
+	}
 }

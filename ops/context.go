@@ -23,6 +23,8 @@ type Context struct {
 	// RowStable makes a GEMM give a row the same bits whatever the other rows are: decoding
 	// turns it on, so that verifying a draft equals decoding token by token.
 	RowStable bool
+	// InOrder runs what Beside records where it is recorded: for comparison.
+	InOrder bool
 
 	recorder  *vk.Recorder
 	kernels   map[kernelKey]*vk.Pipeline
@@ -31,6 +33,7 @@ type Context struct {
 	used      [2]int64 // of the current block of each memory, in bytes
 	current   [2]*vk.Buffer
 	workspace tensors.Tensor // partial sums of split GEMMs and reductions
+	other     tensors.Tensor // the same for what runs beside
 	err       error
 }
 
@@ -128,7 +131,7 @@ func (c *Context) Release() {
 		b.Free()
 	}
 	c.blocks, c.plan, c.current, c.used = nil, nil, [2]*vk.Buffer{}, [2]int64{}
-	c.workspace = tensors.Tensor{}
+	c.workspace, c.other = tensors.Tensor{}, tensors.Tensor{}
 }
 
 // Plan lists the allocations, the largest first, and their sum in bytes.
@@ -155,6 +158,20 @@ func (c *Context) Submit() error {
 		return err
 	}
 	return c.recorder.Submit()
+}
+
+// Beside records a chain of ops whose results are needed later: its commands run between those
+// recorded afterwards, where these have a barrier anyway; see vk.Recorder.Beside. The chain
+// has a workspace of its own, which a dry Context counts.
+func (c *Context) Beside(record func()) {
+	c.workspace, c.other = c.other, c.workspace
+	c.Reserve()
+	if c.Dry() || c.InOrder {
+		record()
+	} else {
+		c.recorder.Beside(record)
+	}
+	c.workspace, c.other = c.other, c.workspace
 }
 
 // Upload writes raw elements to t. The device must be idle.

@@ -23,5 +23,6 @@
 //	SiLU                x · sigmoid(x)                               dx
 //	CrossEntropy        two streams, one visit of each tile          gFinal, gFinal + gBase
 //	Gather, Scatter     rows by index                                each other
+//	GroupSum            rows added by group                          rows by index (Gather)
 //	SquareSum, AdamW    global norm, clipping, update on f32 masters
 package ops

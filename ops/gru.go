@@ -39,16 +39,23 @@ func step(t tensors.Tensor, j, nb int) tensors.Tensor { return t.Slice(j*nb, (j+
 //	r = sigma(gi_r + W_hr h)   z = sigma(gi_z + W_hz h)   q = W_hn h
 //	n = tanh(gi_n + r q)       h' = (1-z) n + z h
 //
-// gi = W_ih x is [bs*nb, 3G] F32, step-major, gates in the order r, z, n; whh is
-// [3G, G] P. saved.States and saved.Gates are overwritten. The recurrence adds in
+// gi = W_ih x is [bs*nb, 3G] F32, step-major, gates in the order r, z, n; or it is
+// [M, 3G], of rows that steps share, and step-major row i takes its row index[i], index
+// [bs*nb] I32 with 0 <= index < M, which the caller warrants (empty: row i). whh is [3G, G] P. saved.States and saved.Gates are overwritten. The recurrence adds in
 // f32; what the next step's GEMM reads of h is rounded to P. Source: spec.md §6.1.
-func (c *Context) GRU(saved GRUSaved, gi, whh tensors.Tensor, bs, nb int) {
+func (c *Context) GRU(saved GRUSaved, gi, index, whh tensors.Tensor, bs, nb int) {
 	if !c.wantGRU("gru", saved, whh, bs, nb) {
 		return
 	}
 	G := whh.Cols()
 	c.wantDType("gru", tensors.F32, gi)
-	if !c.want("gru", "gi", gi, bs*nb, 3*G) || c.Dry() || nb == 0 {
+	rows := bs * nb
+	if !absent(index) {
+		c.wantDType("gru", tensors.I32, index)
+		c.want("gru", "index", index, rows)
+		rows = gi.Rows()
+	}
+	if !c.want("gru", "gi", gi, rows, 3*G) || c.Dry() || nb == 0 {
 		return
 	}
 	s := saved.view(bs, nb)
@@ -60,16 +67,28 @@ func (c *Context) GRU(saved GRUSaved, gi, whh tensors.Tensor, bs, nb int) {
 		if j > 0 {
 			c.Gemm(NT, s.hidden, step(s.States, j-1, nb), whh)
 		}
-		x, states, gates := step(gi, j, nb), step(s.States, j, nb), step(s.Gates, j, nb)
-		vector := vectors(x, G) && vectors(s.hidden, G) && vectors(before, G) && vectors(states, G) && vectors(gates, G)
-		h := inout(before)
-		if whh.DType == tensors.F32 {
-			h = in(before)
-		}
-		c.run(launch{kernel: "gru_forward." + storage(whh), spec: c.rowSpec(flag(vector), flag(j == 0)),
-			uses:   []use{in(x), in(s.hidden), h, out(states), out(gates)},
-			params: []uint32{uint32(nb), uint32(G)}, groups: fold(nb), work: gruWork * float64(nb*G)})
+		c.gruStep(s, gi, index, before, whh, j, nb)
 	}
+}
+
+// gruStep is the gates of step j, behind the GEMM of its state before.
+func (c *Context) gruStep(s GRUSaved, gi, index, before, whh tensors.Tensor, j, nb int) {
+	G := whh.Cols()
+	x, of := gi, gi // bound in index's place
+	if absent(index) {
+		x = step(gi, j, nb)
+	} else {
+		of = step(index, j, nb)
+	}
+	states, gates := step(s.States, j, nb), step(s.Gates, j, nb)
+	vector := vectors(x, G) && vectors(s.hidden, G) && vectors(before, G) && vectors(states, G) && vectors(gates, G)
+	h := inout(before)
+	if whh.DType == tensors.F32 {
+		h = in(before)
+	}
+	c.run(launch{kernel: "gru_forward." + storage(whh), spec: c.rowSpec(flag(vector), flag(j == 0), flag(!absent(index))),
+		uses:   []use{in(x), in(s.hidden), h, out(states), out(gates), in(of)},
+		params: []uint32{uint32(nb), uint32(G)}, groups: fold(nb), work: gruWork * float64(nb*G)})
 }
 
 // gruWork is the time of the gates of one unit, as floating-point operations.
@@ -84,7 +103,7 @@ const gruWork = 200
 //	dWhh += Σ dGhᵀ h
 //
 // dGi and dGh are [bs*nb, 3G] P, overwritten; dWhh is [3G, G] F32, accumulated.
-// The gradient of W_ih is dGiᵀ X, a GEMM of the caller. saved is GRU's and only
+// The gradient of W_ih is dGiᵀ X, a GEMM of the caller, where rows of gi were shared behind GroupSum. saved is GRU's and only
 // its work space changes. Source: spec.md §9.4.
 func (c *Context) GRUBackward(dGi, dGh, dWhh, dStates tensors.Tensor, saved GRUSaved, whh tensors.Tensor, bs, nb int) {
 	const op = "gru backward"

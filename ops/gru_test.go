@@ -50,7 +50,7 @@ func (k *gruCase) gates() tensors.Tensor  { return k.saved.Gates.View(k.bs*k.nb,
 
 func (k *gruCase) run() {
 	k.t.Helper()
-	k.c.GRU(k.saved, k.gi, k.whh, k.bs, k.nb)
+	k.c.GRU(k.saved, k.gi, tensors.Tensor{}, k.whh, k.bs, k.nb)
 	k.c.GRUBackward(k.dGi, k.dGh, k.dWhh, k.dStates, k.saved, k.whh, k.bs, k.nb)
 	k.submit()
 }
@@ -114,7 +114,7 @@ func TestGRUScalar(t *testing.T) {
 	gi, whh := r.tensor(tensors.F32, 0, 3, 3), r.tensor(tensors.F32, 0, 3, 1)
 	r.fill(gi, []float32{.5, -.3, .8, 1, -.6, 1.6, -.5, .3, -.8})
 	r.fill(whh, []float32{.2, .4, -.6})
-	r.c.GRU(saved, gi, whh, 3, 1)
+	r.c.GRU(saved, gi, tensors.Tensor{}, whh, 3, 1)
 	r.submit()
 	require.InDeltaSlice(t, []float64{.38145095, .69260926, .17419418}, r.read(saved.States), 1e-7)
 	require.InDeltaSlice(t, []float64{
@@ -139,7 +139,7 @@ func TestGRUSaturates(t *testing.T) {
 		gi, whh := r.tensor(tensors.F32, 0, 1, 3), r.tensor(tensors.F32, 0, 3, 1)
 		r.fill(gi, []float32{0, k.z, k.n})
 		r.fill(whh, []float32{1, 1, 1})
-		r.c.GRU(saved, gi, whh, 1, 1)
+		r.c.GRU(saved, gi, tensors.Tensor{}, whh, 1, 1)
 		r.submit()
 		require.InDelta(t, k.want, r.read(saved.States)[0], 3e-7*math.Abs(k.want), "n = %g", k.n)
 	}
@@ -195,9 +195,9 @@ func TestGRURepeats(t *testing.T) {
 func TestGRURefuses(t *testing.T) {
 	k := newGRUCase(newRig(t, 27), tensors.F32, 2, 3, 4)
 	c := k.c
-	c.GRU(k.saved, k.gi, k.gi, 2, 3)
+	c.GRU(k.saved, k.gi, tensors.Tensor{}, k.gi, 2, 3)
 	require.ErrorContains(t, c.Submit(), "ops: gru: whh: want [12 4], got [6 12]")
-	c.GRU(k.saved, k.gi, k.whh, 9, 3)
+	c.GRU(k.saved, k.gi, tensors.Tensor{}, k.whh, 9, 3)
 	require.ErrorContains(t, c.Submit(), "ops: gru: saved: want room for 9 steps of 3 blocks, got 15 rows for 5 blocks")
 	c.GRUBackward(k.dGi, k.dGh, k.dWhh, k.dGh, k.saved, k.whh, 2, 3)
 	require.ErrorContains(t, c.Submit(), "ops: gru backward: dStates: want [6 4], got [6 12]")
@@ -211,7 +211,7 @@ func TestGRUPlan(t *testing.T) {
 	saved := ops.NewGRUSaved(c, 8, 16, 64, tensors.BF16)
 	_, total := c.Plan()
 	require.EqualValues(t, 8*16*64*2*5+16*64*4*4, total)
-	c.GRU(saved, c.Alloc("gi", tensors.F32, 128, 192), c.Alloc("whh", tensors.BF16, 192, 64), 8, 16)
+	c.GRU(saved, c.Alloc("gi", tensors.F32, 128, 192), tensors.Tensor{}, c.Alloc("whh", tensors.BF16, 192, 64), 8, 16)
 	require.NoError(t, c.Submit())
 }
 
@@ -222,7 +222,7 @@ func BenchmarkGRU(b *testing.B) {
 			c := k.c
 			b.Run(fmt.Sprintf("%s/%v/forward", dtype, s), func(b *testing.B) {
 				for b.Loop() {
-					c.GRU(k.saved, k.gi, k.whh, k.bs, k.nb)
+					c.GRU(k.saved, k.gi, tensors.Tensor{}, k.whh, k.bs, k.nb)
 					require.NoError(b, c.Submit())
 				}
 			})

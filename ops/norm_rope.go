@@ -1,6 +1,9 @@
 package ops
 
-import "vkdomino/tensors"
+import (
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
 
 // NormRoPE is RMSNorm over every head of x and then RoPE, in one visit, rounded as
 // the two one after the other:
@@ -35,12 +38,33 @@ func (c *Context) NormRoPE(result, rstd, x, weight, cos, sin, pos tensors.Tensor
 	for _, s := range c.chunks(n, x.Cols()*x.DType.Size()) {
 		from, to := s.rows(x), s.rows(result.View(n, x.Cols()))
 		wide, vector := width(hd/2, from, to, weight, cos, sin)
-		size, _ := c.normGroup(hd)
-		turns := ceilDiv(hd, wide*size)
 		uses := []use{out(to), out(span{s.lo * heads, s.hi * heads}.elements(rstd)), in(from), in(weight), in(cos), in(sin), in(s.elements(pos))}
 		if to.Region == from.Region {
 			uses[0], uses[2] = inout(to), inout(from)
 		}
-		c.normRows("norm_rope."+storage(x), uses, vector, (s.hi-s.lo)*heads, hd, []uint32{uint32(turns)}, uint32(heads), f32bits(eps))
+		size, subgroups, turns, part := c.headGroup(hd / 2 / wide)
+		rowsPerGroup := 1
+		if c.Device.Tier() == vk.T0 {
+			rowsPerGroup = max(1, normElements/x.Cols())
+		}
+		rows := s.hi - s.lo
+		c.run(launch{kernel: "norm_rope." + storage(x), uses: uses,
+			spec:   []uint32{uint32(size), uint32(subgroups), flag(vector), uint32(turns), uint32(part), flag(c.Device.Tier() == vk.T0)},
+			params: []uint32{uint32(rows), uint32(hd / 2), uint32(rowsPerGroup), uint32(heads), f32bits(eps)},
+			groups: fold(ceilDiv(rows, rowsPerGroup)), work: flatWork * float64(rows) * float64(x.Cols())})
 	}
+}
+
+// headGroup is the workgroup for heads of n items: its size and subgroups, the items of an
+// invocation, and the heads at a time. Heads of few items share a subgroup.
+func (c *Context) headGroup(n int) (size, subgroups, turns, heads int) {
+	lanes := c.Device.SubgroupSize
+	if n < lanes && n&(n-1) == 0 { // subgroups have a power of two of lanes
+		return lanes, 1, 1, lanes / n
+	}
+	size, subgroups = lanes, 1
+	if n > 2*lanes {
+		size, subgroups = c.rowGroup()
+	}
+	return size, subgroups, ceilDiv(n, size), 1
 }

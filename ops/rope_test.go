@@ -32,7 +32,7 @@ func TestRoPE(t *testing.T) {
 				posT := r.indices(pos...)
 				x, xv := r.input(dt, n, heads*hd)
 				dx, dv := r.input(dt, n, heads*hd)
-				r.c.RoPE(x, cosT, sinT, posT, hd)
+				r.c.RoPE(x, x, tensors.Tensor{}, cosT, sinT, posT, hd)
 				r.c.RoPEBackward(dx, cosT, sinT, posT, hd)
 				r.submit()
 				r.near(x, oracle.RoPE(xv, cos, sin, pos, n, heads, hd), elementwise, s)
@@ -55,7 +55,7 @@ func TestRoPEOffsets(t *testing.T) {
 		}
 		x := r.tensor(tensors.BF16, skip, 200, 48)
 		xv := r.fill(x, r.values(x.Len()))
-		r.c.RoPE(x, cosT, sinT, r.indices(pos...), 16)
+		r.c.RoPE(x, x, tensors.Tensor{}, cosT, sinT, r.indices(pos...), 16)
 		r.submit()
 		r.near(x, oracle.RoPE(xv, cos, sin, pos, 200, 3, 16), elementwise)
 	}
@@ -69,10 +69,10 @@ func TestRoPEErrors(t *testing.T) {
 		run  func()
 		want string
 	}{
-		{func() { r.c.RoPE(x, cos, sin, pos, 7) }, "want heads of 7 elements, an even number, got [2 16]"},
-		{func() { r.c.RoPE(x, cos, sin, pos, 0) }, "want heads of 0 elements"},
-		{func() { r.c.RoPE(x, cos, sin, pos, 4) }, "ops: rope: cos: want [4 2], got [4 4]"},
-		{func() { r.c.RoPE(x, cos, sin, r.indices(0), 8) }, "ops: rope: pos: want [2], got [1]"},
+		{func() { r.c.RoPE(x, x, tensors.Tensor{}, cos, sin, pos, 7) }, "want heads of 7 elements, an even number, got [2 16]"},
+		{func() { r.c.RoPE(x, x, tensors.Tensor{}, cos, sin, pos, 0) }, "want heads of 0 elements"},
+		{func() { r.c.RoPE(x, x, tensors.Tensor{}, cos, sin, pos, 4) }, "ops: rope: cos: want [4 2], got [4 4]"},
+		{func() { r.c.RoPE(x, x, tensors.Tensor{}, cos, sin, r.indices(0), 8) }, "ops: rope: pos: want [2], got [1]"},
 		{func() { r.c.RoPEBackward(x, cos, sin, r.tensor(tensors.F32, 0, 2), 8) }, "want dtype I32"},
 	} {
 		f.run()
@@ -90,6 +90,6 @@ func BenchmarkRoPE(b *testing.B) {
 	posT := r.indices(pos...)
 	for _, dt := range storages {
 		x, _ := r.input(dt, 1024, 128)
-		r.bench(b, "forward", dt, x.Shape, func() { r.c.RoPE(x, cos, sin, posT, 32) })
+		r.bench(b, "forward", dt, x.Shape, func() { r.c.RoPE(x, x, tensors.Tensor{}, cos, sin, posT, 32) })
 	}
 }

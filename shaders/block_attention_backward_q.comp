@@ -14,28 +14,29 @@ BUFFER(5, DO)
 RECORD_BUFFER(6, RECORDS)
 BUFFER(7, DQ)
 layout(push_constant) uniform Push {
-	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, stride, window;
+	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, longest, window;
 	float scale; // log2(e)/√hd
 };
 #include "attention_gradient.glsl"
 
 vec4 o[ROWS * PARTS]; // dq·√hd
+vec4 held[HOLDS], held_do[HOLDS];
 
 #define IN_BLOCK(m, j) true
 #define IN_WINDOW(m, j) (window == 0u || j + window > anchor + (first + m) / share())
 
 // Adds the gradient by keys j to j + GROUP - 1 of a list that starts at row base
-// of K and V and ends before end, and moves j on.
-#define ATTEND(K, k0, V, v0, base, j, end, SEES) { \
+// of K and V and ends before end, and moves j on; see ACCUMULATE for guarded.
+#define ATTEND(K, k0, V, v0, base, j, end, SEES, guarded) { \
 	uint key = j + lane; \
 	other = ((base + min(key, end - 1u)) * kvHeads + kv) * headDim; \
-	SCORES(s, Q, q0, K, k0) \
-	SCORES(g, DO, do0, V, v0) \
+	SCORES(s, held, Q, q0, K, k0) \
+	SCORES(g, held_do, DO, do0, V, v0) \
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
 		vec2 row = subgroupShuffle(stats[m / GROUP], m % GROUP); \
 		differentiate(m, key < end && SEES(m, key), row.x, row.y); \
 	} \
-	ACCUMULATE(o, g, K, k0) \
+	ACCUMULATE(o, g, K, k0, guarded) \
 	j += GROUP; \
 }
 
@@ -55,12 +56,14 @@ void main() {
 		spread[r] = row * headDim;
 	}
 	const bool valid = record.w >= 0;
-	const uint slot = uint(record.z), anchor = uint(max(record.w, 0));
+	const uint context = uint(record.z), anchor = uint(max(record.w, 0));
+	HOLD(held, Q, q0)
+	HOLD(held_do, DO, do0)
 	[[unroll]] for (uint i = 0u; i < ROWS * PARTS; i++) o[i] = vec4(0);
 	uint low = anchor + first / share() + 1u;
 	uint j = window == 0u || low < window ? 0u : low - window;
-	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, slot * stride, j, anchor, IN_WINDOW) while (j < anchor);
+	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, context, j, anchor, IN_WINDOW, WINDOW) while (j < anchor);
 	j = 0u;
-	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK) while (j < blockSize);
+	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK, false) while (j < blockSize);
 	STORE_ROWS(DQ, dq0, o, scale * LN_2, packed - first)
 }

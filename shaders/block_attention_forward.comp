@@ -13,11 +13,11 @@ BUFFER(1, K)
 BUFFER(2, V)
 BUFFER(3, CK)
 BUFFER(4, CV)
-I32_BUFFER(5, BLOCKS)
+I32_BUFFER(5, BLOCKS) // first context row of the block's sequence, anchor
 BUFFER(6, O)
 F32_BUFFER(7, LSE)
 layout(push_constant) uniform Push {
-	uint q0, k0, v0, ck0, cv0, blocks0, o0, lse0, blocks, blockSize, heads, kvHeads, headDim, stride, window;
+	uint q0, k0, v0, ck0, cv0, blocks0, o0, lse0, blocks, blockSize, heads, kvHeads, headDim, longest, window;
 	float scale; // log2(e)/√hd
 };
 #include "attention_softmax.glsl"
@@ -31,18 +31,19 @@ void main() {
 	const uint index = workgroup_index();
 	if (index >= tiles * blocks * kvHeads) return;
 	const uint kv = index / (tiles * blocks), block = alternate(index / tiles % blocks, blocks), first = index % tiles * ROWS;
-	const uint slot = uint(BLOCKS[blocks0 + 2u * block]);
+	const uint context = uint(BLOCKS[blocks0 + 2u * block]);
 	const bool valid = BLOCKS[blocks0 + 2u * block + 1u] >= 0;
 	const uint anchor = valid ? uint(BLOCKS[blocks0 + 2u * block + 1u]) : 0u;
 
 	[[unroll]] for (uint r = 0u; r < SPREAD; r++)
 		spread[r] = query_row(block * blockSize, min(first + r * GROUP + lane, packed - 1u), kv) * headDim;
+	HOLD(held, Q, q0)
 	begin();
 	uint low = anchor + first / share() + 1u;
 	uint j = window == 0u || low < window ? 0u : low - window;
-	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, slot * stride, j, anchor, IN_WINDOW) while (j < anchor);
+	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, context, j, anchor, IN_WINDOW, WINDOW) while (j < anchor);
 	j = 0u;
-	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK) while (j < blockSize);
+	if (valid) do ATTEND(K, k0, V, v0, block * blockSize, j, blockSize, IN_BLOCK, false) while (j < blockSize);
 
 	float lse[SPREAD];
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) {

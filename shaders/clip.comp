@@ -1,16 +1,19 @@
 #version 450
-// norm = (L2 norm, min(1, maxNorm/(norm+1e-6)), 1 if the norm is finite else 0, 0) from the sum of
-// squares. Where the norm is not finite the coefficient is 0.
+// norm = (L2 norm, min(1, maxNorm/(norm+1e-6)), 1 if the norm and the losses are finite else 0, 0)
+// from the sums of the squares and of the losses. Where they are not finite the coefficient is 0.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
 layout(local_size_x = 1) in;
 F32_BUFFER(0, Norm)
 F32_BUFFER(1, Sum)
-layout(push_constant) uniform Push { uint norm0, sum0; float maxNorm; };
+F32_BUFFER(2, Losses)
+layout(push_constant) uniform Push { uint norm0, sum0, losses0; float maxNorm; };
+
+bool is_finite(float x) { return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u; }
 
 void main() {
 	float sum = F32_LOAD(Sum, sum0);
-	bool finite = (floatBitsToUint(sum) & 0x7f800000u) != 0x7f800000u;
+	bool finite = is_finite(sum) && is_finite(F32_LOAD(Losses, losses0));
 	float norm = sqrt(sum);
 	F32_STORE(Norm, norm0, norm);
 	F32_STORE(Norm, norm0 + 1u, finite ? min(1.0, maxNorm / (norm + 1e-6)) : 0.0);

@@ -12,6 +12,7 @@
 #include "workgroup.glsl"
 layout(constant_id = 2) const bool VECTOR = false;
 layout(constant_id = 3) const bool FIRST = false; // step 0: h and gh are zero and not read
+layout(constant_id = 4) const bool INDEXED = false; // the row's gi is row INDEX[row], else the same row
 #include "quad.glsl"
 #include "gru.glsl"
 F32_BUFFER(0, GI)
@@ -19,7 +20,8 @@ F32_BUFFER(1, GH)
 F32_BUFFER(2, H)
 BUFFER(3, STATES)
 BUFFER(4, GATES) // r, z, n, q
-layout(push_constant) uniform Push { uint gi0, gh0, h0, states0, gates0, rows, G; };
+I32_BUFFER(5, INDEX)
+layout(push_constant) uniform Push { uint gi0, gh0, h0, states0, gates0, index0, rows, G; };
 QUAD_READER(read_gi, F32_LOAD, GI)
 QUAD_READER(read_gh, F32_LOAD, GH)
 QUAD_READER(read_h, F32_LOAD, H)
@@ -32,7 +34,7 @@ QUAD_WRITER(write_h, F32_STORE, H)
 void main() {
 	const uint row = workgroup_index();
 	if (row >= rows) return;
-	const uint gi = gi0 + row * 3u * G, gh = gh0 + row * 3u * G, gates = gates0 + row * 4u * G;
+	const uint gi = gi0 + (INDEXED ? uint(INDEX[index0 + row]) : row) * 3u * G, gh = gh0 + row * 3u * G, gates = gates0 + row * 4u * G;
 	for (uint u = 4u * gl_LocalInvocationIndex; u < G; u += 4u * GROUP) {
 		const uint left = G - u;
 		vec4 r = read_gi(gi + u, left, 0.0), z = read_gi(gi + G + u, left, 0.0), n = read_gi(gi + 2u * G + u, left, 0.0);

@@ -1,6 +1,6 @@
 #version 450
 // variants: STORAGE=f32,bf16
-// x[i] = x[i] cos - x[i+half] sin, x[i+half] = x[i+half] cos + x[i] sin.
+// out[i] = x[i] cos - x[i+half] sin, out[i+half] = x[i+half] cos + x[i] sin.
 #extension GL_GOOGLE_include_directive : require
 #include "rope.glsl"
 

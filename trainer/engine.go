@@ -24,6 +24,9 @@ type EngineConfig struct {
 	Eval    EvalConfig
 	// FullTarget runs the target to its end although nothing but Inspect needs it.
 	FullTarget bool
+	// EveryRow computes rows that nothing reads too, and what equal rows have in common anew for
+	// each of them (domino.Capacity): the plain path, for comparison.
+	EveryRow bool
 
 	Beta1, Beta2, Epsilon, WeightDecay, MaxGradNorm float64
 
@@ -90,7 +93,7 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 	e.run = e.Target.NewTargetRun(c, rows)
 	e.k = c.Alloc("target keys", cfg.Precision, rows, kv)
 	e.v = c.Alloc("target values", cfg.Precision, rows, kv)
-	most := domino.Capacity{Batch: cfg.Batch, SeqLen: cfg.SeqLen, Anchors: cfg.Anchors, BindingBytes: cfg.BindingBytes}
+	most := domino.Capacity{Batch: cfg.Batch, SeqLen: cfg.SeqLen, Anchors: cfg.Anchors, BindingBytes: cfg.BindingBytes, EveryRow: cfg.EveryRow}
 	e.Draft, err = domino.NewDraft(c, cfg.Draft, e.Target, most, cfg.Distill, cfg.Precision)
 	if err != nil {
 		return nil, err
@@ -127,27 +130,34 @@ func (e *Engine) SetDraft(name string, values []float32) error {
 }
 
 // layerKV gives every target layer the same keys and values: a training pass keeps none.
-func (e *Engine) layerKV(B, S int) func(int) model.KV {
-	k, v := e.k.Slice(0, B*S), e.v.Slice(0, B*S)
-	kv := model.KV{NewK: k, NewV: v, K: k, V: v, Stride: S}
+func (e *Engine) layerKV(rows, longest int) func(int) model.KV {
+	k, v := e.k.Slice(0, rows), e.v.Slice(0, rows)
+	kv := model.KV{NewK: k, NewV: v, K: k, V: v, Longest: longest}
 	return func(int) model.KV { return kv }
 }
 
-// recordTarget uploads a micro-batch's tokens and records the target's pass, which fills the
-// draft's features. It returns the last hidden states [B*S, H].
-func (e *Engine) recordTarget(ids []int32, B, S int) tensors.Tensor {
-	c, n := e.Context, B*S
-	pos, lengths, starts := make([]int32, n), make([]int, B), make([]int, B)
-	for i := range pos {
-		pos[i] = int32(i % S)
+// recordTarget uploads the tokens of a micro-batch's context rows and records the target's pass over
+// them, which fills the draft's features. It returns their last hidden states [rows, H].
+// Tokens behind the last anchor of their row are not run: nothing reads them.
+func (e *Engine) recordTarget(l *domino.Layout, ids []int32) tensors.Tensor {
+	c := e.Context
+	n, longest := l.Context()
+	if n == 0 {
+		return e.run.Hidden.Slice(0, 0)
 	}
-	for b := range lengths {
-		lengths[b] = S
-	}
-	segments := ops.CausalSegments(lengths, starts)
-	c.UploadI32(e.run.IDs.View(n), ids)
+	var tokens, pos []int32
+	var lengths, bases []int
+	l.EachContext(func(b, first, rows int) {
+		tokens = append(tokens, ids[b*l.SeqLen:b*l.SeqLen+rows]...)
+		for t := range rows {
+			pos = append(pos, int32(t))
+		}
+		lengths, bases = append(lengths, rows), append(bases, first)
+	})
+	segments := ops.CausalSegments(lengths, make([]int, l.Batch), bases)
+	c.UploadI32(e.run.IDs.View(n), tokens)
 	c.UploadI32(e.run.Pos.View(n), pos)
 	c.UploadI32(e.run.Segments.Slice(0, len(segments)/4), segments)
-	e.part.Forward(c, e.run, n, len(segments)/4, e.layerKV(B, S), e.Draft.Backbone.Features.Slice(0, n), e.Config.Draft.TargetLayerIDs)
+	e.part.Forward(c, e.run, n, len(segments)/4, e.layerKV(n, longest), e.Draft.Backbone.Features.Slice(0, n), e.Config.Draft.TargetLayerIDs)
 	return e.run.Hidden.Slice(0, n)
 }

@@ -24,8 +24,9 @@ func (e *Engine) Inspect(b MicroBatch, lambda float64, logits, targetLogits bool
 	}
 	c, m := e.Context, micros[0]
 	m.Targets = domino.AllRows(m.Layout, e.Config.Labels) // the head's rows with and without a label
+	m.Layout.KeepContext()
 	e.Draft.Upload(c, m)
-	hidden := e.recordTarget(b.IDs, b.B, b.S)
+	hidden := e.recordTarget(m.Layout, b.IDs)
 	e.Draft.Forward(c, m)
 	v := &View{Layout: m.Layout}
 	var base, final, target tensors.Tensor

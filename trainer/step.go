@@ -28,17 +28,36 @@ type StepResult struct {
 // Gradients runs the micro-batches of a step and leaves their summed gradients in the
 // draft's parameters, without an update.
 func (e *Engine) Gradients(batches []MicroBatch, lambda float64) (*StepResult, error) {
+	return e.micros(batches, lambda, func(*StepResult, *domino.Micro) {})
+}
+
+// micros runs the micro-batches of a step. Each is one submission, and finish adds to the last:
+// it is given what the earlier ones reported.
+func (e *Engine) micros(batches []MicroBatch, lambda float64, finish func(*StepResult, *domino.Micro)) (*StepResult, error) {
 	micros, err := e.plan(batches, lambda)
 	if err != nil {
 		return nil, err
 	}
-	e.Draft.Params.ZeroGrads(e.Context)
+	if len(micros) == 0 {
+		return nil, fmt.Errorf("trainer: step: want at least one micro-batch")
+	}
+	c := e.Context
+	e.Draft.Params.ZeroGrads(c)
 	sums := make([]domino.Sums, len(micros))
 	out := &StepResult{}
 	for i, m := range micros {
-		e.Draft.Upload(e.Context, m)
-		m.Hidden = e.recordTarget(batches[i].IDs, batches[i].B, batches[i].S)
-		results, err := e.Draft.Run(e.Context, m)
+		e.Draft.Upload(c, m)
+		m.Hidden = e.recordTarget(m.Layout, batches[i].IDs)
+		if err := e.Draft.Record(c, m); err != nil {
+			return nil, err
+		}
+		if i == len(micros)-1 {
+			finish(out, m)
+		}
+		if err := c.Submit(); err != nil {
+			return nil, err
+		}
+		results, err := e.Draft.Results(c, m)
 		if err != nil {
 			return nil, err
 		}
@@ -53,25 +72,18 @@ func (e *Engine) Gradients(batches []MicroBatch, lambda float64) (*StepResult, e
 	return out, nil
 }
 
-// Step does one optimizer step: gradients of all micro-batches, clipping, AdamW.
+// Step does one optimizer step: gradients of all micro-batches, clipping, AdamW. Whether the
+// last micro-batch's losses and the norm are finite is decided on the device, which makes no
+// update where they are not: nothing waits between the gradients and the update.
 func (e *Engine) Step(batches []MicroBatch, lambda, lr float64) (*StepResult, error) {
-	out, err := e.Gradients(batches, lambda)
-	if err != nil {
-		return nil, err
-	}
 	c, cfg, params := e.Context, e.Config, e.Draft.Params
-	c.GradNorm(e.norm, params.Grads(), cfg.MaxGradNorm)
-	if out.NonFinite == "" {
-		adam := ops.AdamWParams{LR: lr, Beta1: cfg.Beta1, Beta2: cfg.Beta2, Eps: cfg.Epsilon, WeightDecay: cfg.WeightDecay, Step: e.Updates + 1}
-		for _, p := range params.List {
-			compute := p.Weight
-			if compute.Region == p.Master.Region {
-				compute.Shape = nil // f32: the master is what the forward pass reads
-			}
-			c.AdamW(p.Master, compute, p.M, p.V, p.Grad, e.norm, adam)
+	out, err := e.micros(batches, lambda, func(before *StepResult, last *domino.Micro) {
+		c.GradNorm(e.norm, params.Grads(), e.Draft.Losses(last), cfg.MaxGradNorm)
+		if before.NonFinite == "" {
+			params.Update(c, e.norm, ops.AdamWParams{LR: lr, Beta1: cfg.Beta1, Beta2: cfg.Beta2, Eps: cfg.Epsilon, WeightDecay: cfg.WeightDecay, Step: e.Updates + 1})
 		}
-	}
-	if err := c.Submit(); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	norm, err := c.Float32s(e.norm)
@@ -100,6 +112,12 @@ func (e *Engine) plan(batches []MicroBatch, lambda float64) ([]*domino.Micro, er
 		targets, err := domino.NewTargets(layout, b.IDs, b.LossMask, cfg.Labels)
 		if err != nil {
 			return nil, err
+		}
+		switch {
+		case cfg.EveryRow:
+			layout.KeepContext()
+		case cfg.Distill > 0:
+			layout.ExtendContext(targets.Teacher)
 		}
 		weights[i] = targets.SumWeights()
 		micros[i] = &domino.Micro{Layout: layout, Targets: targets, Lambda: lambda, Share: 1 / float64(len(batches)), Options: cfg.Loss}

@@ -106,6 +106,14 @@ func (b *bench) sum(out, x, y vk.Region) vk.Dispatch {
 		Binds: []vk.Bind{{Region: out, Access: vk.Write}, {Region: x, Access: vk.Read}, {Region: y, Access: vk.Read}}}
 }
 
+// first is the first float of a region.
+func (b *bench) first(r vk.Region) float32 {
+	b.t.Helper()
+	data := make([]byte, 4)
+	require.NoError(b.t, b.device.Read(vk.Region{Buffer: r.Buffer, Offset: r.Offset, Bytes: 4}, data))
+	return math.Float32frombits(binary.NativeEndian.Uint32(data))
+}
+
 // all requires each float of a region to be want.
 func (b *bench) all(r vk.Region, want float32) {
 	b.t.Helper()

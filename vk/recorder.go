@@ -54,8 +54,18 @@ type Recorder struct {
 	cuts    []int // ends of submissions, as indices into ops
 	names   []string
 	work    float64
-	pending []Bind // uses since the last barrier
+	pending []Bind    // uses since the last barrier
+	beside  bool      // what is recorded now waits
+	waiting []command // see Beside
 	err     error
+}
+
+// command is one entry of the list with what it uses.
+type command struct {
+	op    cOp
+	binds []Bind
+	name  string
+	work  float64
 }
 
 // NewRecorder starts an empty command list.
@@ -69,13 +79,9 @@ func (b Bind) conflicts(o Bind) bool {
 
 // order decides whether a barrier must stand before a command that uses binds.
 func (r *Recorder) order(binds []Bind) C.uint32_t {
-	for _, b := range binds {
-		for _, p := range r.pending {
-			if b.conflicts(p) {
-				r.pending = append(r.pending[:0], binds...)
-				return 1
-			}
-		}
+	if conflict(binds, r.pending) {
+		r.pending = append(r.pending[:0], binds...)
+		return 1
 	}
 	r.pending = append(r.pending, binds...)
 	return 0
@@ -89,14 +95,16 @@ func (op *cOp) bind(i int, b Region) {
 
 type cOp C.shim_op
 
-func (r *Recorder) push(op cOp, name string, work float64) {
-	if r.work+work > submitWork && r.work > 0 && !r.device.CPU {
+// push appends a command to the list, behind a barrier where it needs one.
+func (r *Recorder) push(c command) {
+	c.op.barrier = r.order(c.binds)
+	if r.work+c.work > submitWork && r.work > 0 && !r.device.CPU {
 		r.cuts = append(r.cuts, len(r.ops))
 		r.work = 0
 	}
-	r.work += work
-	r.ops = append(r.ops, C.shim_op(op))
-	r.names = append(r.names, name)
+	r.work += c.work
+	r.ops = append(r.ops, C.shim_op(c.op))
+	r.names = append(r.names, c.name)
 }
 
 // within reports whether the region lies in its buffer.
@@ -143,14 +151,13 @@ func (r *Recorder) Dispatch(d Dispatch) {
 		op.bind(i, b.Region)
 	}
 	op.kind = C.SHIM_DISPATCH
-	op.barrier = r.order(d.Binds)
 	op.bufferCount = C.uint32_t(len(d.Binds))
 	op.pushBytes = C.uint32_t(len(d.Push))
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&op.push[0])), MaxPushBytes), d.Push)
 	op.x, op.y, op.z = C.uint32_t(d.Groups[0]), C.uint32_t(d.Groups[1]), C.uint32_t(d.Groups[2])
 	op.pipeline = C.uint64_t(uintptr(unsafe.Pointer(p.handle)))
 	op.layout = C.uint64_t(uintptr(unsafe.Pointer(p.layout)))
-	r.push(op, p.Name, d.Work)
+	r.add(command{op, d.Binds, p.Name, d.Work})
 }
 
 // Copy records a copy of min(dst, src) bytes; the regions must not overlap.
@@ -166,10 +173,9 @@ func (r *Recorder) Copy(dst, src Region) {
 	}
 	var op cOp
 	op.kind = C.SHIM_COPY
-	op.barrier = r.order([]Bind{to, from})
 	op.bind(0, to.Region)
 	op.bind(1, from.Region)
-	r.push(op, "copy", 0)
+	r.add(command{op, []Bind{to, from}, "copy", 0})
 }
 
 // Fill records filling a region (offset and size multiples of 4) with a 32-bit word.
@@ -183,15 +189,15 @@ func (r *Recorder) Fill(dst Region, word uint32) {
 	}
 	var op cOp
 	op.kind = C.SHIM_FILL
-	op.barrier = r.order([]Bind{{dst, Write}})
 	op.bind(0, dst)
 	op.push[0] = C.uint32_t(word)
-	r.push(op, "fill", 0)
+	r.add(command{op, []Bind{{dst, Write}}, "fill", 0})
 }
 
 // Submit runs the recorded commands in order, waits for the last, and empties the list.
 func (r *Recorder) Submit() error {
 	defer r.reset()
+	r.release(len(r.waiting))
 	if r.err != nil {
 		return r.err
 	}
@@ -223,7 +229,7 @@ func (r *Recorder) Submit() error {
 }
 
 func (r *Recorder) reset() {
-	*r = Recorder{device: r.device, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], pending: r.pending[:0]}
+	*r = Recorder{device: r.device, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], pending: r.pending[:0], waiting: r.waiting[:0]}
 }
 
 // submit records ops into a command buffer and queues it; the last of a list signals the fence.

@@ -19,8 +19,13 @@
 layout(constant_id = 2) const uint ROWS = 16;
 layout(constant_id = 3) const uint PARTS = 1;        // vectors of four elements of a head that a lane owns
 layout(constant_id = 4) const bool VECTOR = false;   // every tensor may be loaded four elements at a time
+layout(constant_id = 5) const bool WINDOW = false;   // there is a sliding window
+layout(constant_id = 6) const uint HELD = 0;         // fours of a head, where the tile's rows stay in registers
 
 const uint SPREAD = (ROWS + GROUP - 1u) / GROUP;     // rows of the tile that a lane loads
+layout(constant_id = 7) const bool CPU = false;      // shuffles with a constant index are cheaper than a reduction
+
+const uint HOLDS = (HELD > 0u ? HELD : 1u) * SPREAD;
 const float UNSEEN = -3.0e38;                        // score of a key that the row does not see
 const float LOG2_E = 1.44269504088896341, LN_2 = 0.693147180559945309;
 
@@ -48,31 +53,44 @@ uint owned(uint v) {
 #define HEAD4(name, at, d) (VECTOR ? LOAD4(name, (at) + (d)) \
 	: vec4(HEAD1(name, at, d), HEAD1(name, at, (d) + 1u), HEAD1(name, at, (d) + 2u), HEAD1(name, at, (d) + 3u)))
 
+// Loads the tile's rows of A that SCORES shall find in held, an array of HOLDS.
+#define HOLD(held, A, a0) \
+	[[unroll]] for (uint i = 0u; i < HELD * SPREAD; i++) held[i] = HEAD4(A, a0 + spread[i % SPREAD], i / SPREAD * 4u);
+
+#define PRODUCTS(out, a, b) \
+	[[unroll]] for (uint q = 0u; q < 4u; q++) \
+		[[unroll]] for (uint m = 0u; m < ROWS; m++) out[m] += subgroupShuffle(a[m / GROUP][q], m % GROUP) * b[q];
+
 // out[m] = row m of A · the lane's row of B. The loop tests at its end: CPU
 // drivers run the rest of a body once more after a test at its start fails.
-#define SCORES(out, A, a0, B, b0) { \
+#define SCORES(out, held, A, a0, B, b0) { \
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) out[m] = 0.0; \
+	vec4 a[SPREAD], b; \
+	[[unroll]] for (uint i = 0u; i < HELD; i++) { \
+		[[unroll]] for (uint r = 0u; r < SPREAD; r++) a[r] = held[i * SPREAD + r]; \
+		b = HEAD4(B, b0 + other, i * 4u); \
+		PRODUCTS(out, a, b) \
+	} \
 	uint d = 0u; \
-	do { \
-		vec4 a[SPREAD]; \
+	if (HELD == 0u) do { \
 		[[unroll]] for (uint r = 0u; r < SPREAD; r++) a[r] = HEAD4(A, a0 + spread[r], d); \
-		vec4 b = HEAD4(B, b0 + other, d); \
-		[[unroll]] for (uint q = 0u; q < 4u; q++) \
-			[[unroll]] for (uint m = 0u; m < ROWS; m++) out[m] += subgroupShuffle(a[m / GROUP][q], m % GROUP) * b[q]; \
+		b = HEAD4(B, b0 + other, d); \
+		PRODUCTS(out, a, b) \
 		d += 4u; \
 	} while (d < headDim); \
 }
 
 // out[m*PARTS + v] += Σ over all lanes of w[m] times the owned elements of the
-// lane's row of B. A weight of zero adds nothing, whatever the row holds.
-#define ACCUMULATE(out, w, B, b0) \
+// lane's row of B. Where guarded a weight of zero adds nothing, whatever the row
+// holds; it need not be where every row of the tile sees every row of B that is loaded.
+#define ACCUMULATE(out, w, B, b0, guarded) \
 	[[unroll]] for (uint j = 0u; j < GROUP; j++) { \
 		uint at = b0 + subgroupShuffle(other, j); \
 		vec4 b[PARTS]; \
 		[[unroll]] for (uint v = 0u; v < PARTS; v++) b[v] = HEAD4(B, at, owned(v)); \
 		[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
 			float x = subgroupShuffle(w[m], j); \
-			[[unroll]] for (uint v = 0u; v < PARTS; v++) out[m * PARTS + v] += x != 0.0 ? x * b[v] : vec4(0); \
+			[[unroll]] for (uint v = 0u; v < PARTS; v++) out[m * PARTS + v] += (guarded) && x == 0.0 ? vec4(0) : x * b[v]; \
 		} \
 	}
 

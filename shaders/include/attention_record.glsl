@@ -1,3 +1,3 @@
 // What the gradient kernels of block attention know of a query row and head: the
-// bits of lse and of rowsum(dOut·out), and the slot and anchor of its block.
+// bits of lse and of rowsum(dOut·out), and the first context row and anchor of its block.
 #define RECORD_BUFFER(at, name) layout(set = 0, binding = at) buffer name##_records { ivec4 name[]; };
