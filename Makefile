@@ -46,8 +46,8 @@ nightly: test race ## test and race, then each fuzz target for FUZZTIME (10m)
 		done; \
 	done
 
-shaders: ## compile shaders/*.comp to the committed SPIR-V
-	@$(GO) run ./tools/glslc
+shaders: ## compile shaders/*.comp to the committed SPIR-V (NEWER="words before glslc" for those on matrices)
+	@$(GO) run ./tools/glslc -newer "$(NEWER)"
 
 clean: ## remove the binary; runs/ stays
 	@rm -f vkdomino

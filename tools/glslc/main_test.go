@@ -126,7 +126,7 @@ func TestCheckCompilesAnew(t *testing.T) {
 	shadersCopy(t)
 	m, err := readManifest()
 	require.NoError(t, err)
-	if have := toolVersion(); have != m.Tool {
+	if have := toolVersion(module{}); have != m.Tool {
 		t.Skipf("not run: needs %s, have %q", m.Tool, have)
 	}
 	other, err := os.ReadFile(spvPath("silu_forward.f32"))
@@ -142,7 +142,7 @@ func TestBuild(t *testing.T) {
 	shadersCopy(t)
 	m, err := readManifest()
 	require.NoError(t, err)
-	if have := toolVersion(); have != m.Tool {
+	if have := toolVersion(module{}); have != m.Tool {
 		t.Skipf("not run: needs %s, have %q", m.Tool, have)
 	}
 	want, err := os.ReadFile(spvPath("add.f32"))
