@@ -24,16 +24,18 @@ type Context struct {
 	// turns it on, so that verifying a draft equals decoding token by token.
 	RowStable bool
 
-	recorder  *vk.Recorder
-	pick      func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: usualTile
-	kernels   map[kernelKey]*vk.Pipeline
-	plan      []Allocation
-	blocks    []*vk.Buffer
-	used      [2]int64 // of the current block of each memory, in bytes
-	current   [2]*vk.Buffer
-	workspace tensors.Tensor // partial sums of split GEMMs and reductions
-	scales    tensors.Tensor // I32 [2]: bits of the largest magnitudes of a GEMM's operands
-	err       error
+	recorder   *vk.Recorder
+	pick       func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: tuned or usualTile
+	tuning     *Tuning
+	statistics bool // compile kernels so that the driver tells of them
+	kernels    map[kernelKey]*vk.Pipeline
+	plan       []Allocation
+	blocks     []*vk.Buffer
+	used       [2]int64 // of the current block of each memory, in bytes
+	current    [2]*vk.Buffer
+	workspace  tensors.Tensor // partial sums of split GEMMs and reductions
+	scales     tensors.Tensor // I32 [2]: bits of the largest magnitudes of a GEMM's operands
+	err        error
 }
 
 // Allocation is one entry of the memory plan.

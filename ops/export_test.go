@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"slices"
+
 	"vkdomino/tensors"
 	"vkdomino/vk"
 )
@@ -50,3 +52,13 @@ func bf16Product(layout Layout) gemm {
 	t := tensors.Tensor{DType: tensors.BF16}
 	return gemm{layout: layout, A: matrix{Tensor: t}, B: matrix{Tensor: t}}
 }
+
+// TunedKernel is the kernel on cooperative matrices that the Context's Tuning gives C = op(A) op(B), among those of some names.
+func (c *Context) TunedKernel(layout Layout, C, A, B tensors.Tensor, names []string) string {
+	g := gemm{layout: layout, C: wholeMatrix(C), D: wholeMatrix(C), A: wholeMatrix(A), B: wholeMatrix(B), m: C.Rows(), n: C.Cols(), k: A.Cols()}
+	list := slices.DeleteFunc(c.matrixTiles(g), func(t gemmTile) bool { return !slices.Contains(names, t.name) })
+	return c.tuned(g, list).name
+}
+
+// Note makes a choice as a measurement does.
+func (t *Tuning) Note(class, kernel string) { t.set(class, tunedEntry{Kernel: kernel}) }

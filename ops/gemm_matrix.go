@@ -77,8 +77,11 @@ func (c *Context) matrixTile(g gemm) (gemmTile, bool) {
 	if len(list) == 0 {
 		return gemmTile{}, false
 	}
-	if c.pick != nil {
+	switch {
+	case c.pick != nil:
 		return c.pick(g, list), true
+	case c.tuning != nil && !c.RowStable && !c.Device.CPU:
+		return c.tuned(g, list), true
 	}
 	return c.usualTile(g, list), true
 }

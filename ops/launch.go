@@ -111,7 +111,8 @@ func (c *Context) run(l launch) {
 		binds[i] = vk.Bind{Region: vk.Region{Buffer: u.Region.Buffer, Offset: base, Bytes: (bytes + 15) / 16 * 16}, Access: u.access}
 	}
 	push = append(push, l.params...)
-	p, err := c.pipeline(vk.Shader{Name: l.kernel, Buffers: len(binds), PushBytes: 4 * len(push), Spec: l.spec, Lanes: l.lanes})
+	p, err := c.pipeline(vk.Shader{Name: l.kernel, Buffers: len(binds), PushBytes: 4 * len(push), Spec: l.spec, Lanes: l.lanes,
+		Statistics: c.statistics})
 	if err != nil {
 		c.Fail(err)
 		return

@@ -181,3 +181,18 @@ func TestUnknownModule(t *testing.T) {
 	_, err := shaders.SPIRV("no_such.f32")
 	require.EqualError(t, err, "shaders: no module no_such.f32")
 }
+
+// TestDigest depends on the modules of its prefix alone.
+func TestDigest(t *testing.T) {
+	seen := map[string]string{}
+	for _, prefix := range []string{"", "gemm_t", "gemm_t2.", "gemm_t3.", "no such"} {
+		digest, err := shaders.Digest(prefix)
+		require.NoError(t, err)
+		require.Len(t, digest, 64)
+		require.NotContains(t, seen, digest, prefix)
+		seen[digest] = prefix
+		again, err := shaders.Digest(prefix)
+		require.NoError(t, err)
+		require.Equal(t, digest, again)
+	}
+}

@@ -19,6 +19,7 @@ type Info struct {
 	Index              int
 	Name, Kind         string // Kind: discrete, integrated, virtual, cpu, other
 	Driver, DriverInfo string
+	Identity           string // of device and driver: changes with either
 	APIVersion         string
 	CPU                bool
 	MaxBindingBytes    int64 // maxStorageBufferRange
@@ -97,6 +98,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	info := Info{Index: index, Name: vulkan.ToString(props.DeviceName[:]), Kind: deviceKinds[props.DeviceType],
 		Driver: C.GoString(&caps.driverName[0]), DriverInfo: C.GoString(&caps.driverInfo[0]),
 		APIVersion:      fmt.Sprintf("%d.%d.%d", v>>22, v>>12&0x3ff, v&0xfff),
+		Identity:        fmt.Sprintf("%04x-%04x-%08x-%x", props.VendorID, props.DeviceID, props.DriverVersion, props.PipelineCacheUUID),
 		CPU:             props.DeviceType == vulkan.PhysicalDeviceTypeCpu,
 		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
 		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
