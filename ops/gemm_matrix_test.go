@@ -135,10 +135,11 @@ var smallKernels = []string{"T2 32x32x32 of 32x32", "T2 16x32x16 of 16x16"}
 // Vulkan guarantees, where at least one is left.
 func TestMatrixShapesFit(t *testing.T) {
 	d := matrixRig(t, 15).c.Device
-	small := *d
+	small, large := *d, *d
 	small.SharedBytes, small.MaxInvocations = 16<<10, 128
+	large.SharedBytes, large.MaxInvocations = 64<<10, 1024
 	for _, l := range gemmLayouts {
-		all, fewer := ops.ShapeNames(d, l.layout), ops.ShapeNames(&small, l.layout)
+		all, fewer := ops.ShapeNames(&large, l.layout), ops.ShapeNames(&small, l.layout)
 		require.NotEmpty(t, fewer)
 		require.Subset(t, all, fewer)
 		require.Less(t, len(fewer), len(all))

@@ -25,20 +25,21 @@ layout(set = 0, binding = 3) buffer C_bf16 { bfloat16_t C16[]; };
 #define SUM coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator>
 #define ROUNDED coopmat<bfloat16_t, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator>
 
-// Offsets and pitches that are multiples of eight elements, made evident to the compiler.
-uint even(uint n, bool vector) { return vector ? n & ~7u : n; }
+// Offsets and pitches that are multiples of 16 bytes, made evident to the compiler: of four elements, or of eight bf16.
+uint even(uint n, bool vector) { return vector ? n & ~3u : n; }
+uint even8(uint n, bool vector) { return vector ? n & ~7u : n; }
 
 // One step of BK: the tile of A at row i and of B at column j, along K from k. Tensors are as they lie in memory; a view
 // with its dimensions exchanged reads A of TN and B of NT transposed.
 #ifdef LAYOUT_TN
-#define LOAD_A(m, t, i, k) coopMatLoadTensorNV(m, A, even(a0, VECTOR_A), sliceTensorLayoutNV(t, k, BK, i, BM), exchanged)
+#define LOAD_A(m, t, i, k) coopMatLoadTensorNV(m, A, even8(a0, VECTOR_A), sliceTensorLayoutNV(t, k, BK, i, BM), exchanged)
 #else
-#define LOAD_A(m, t, i, k) coopMatLoadTensorNV(m, A, even(a0, VECTOR_A), sliceTensorLayoutNV(t, i, BM, k, BK))
+#define LOAD_A(m, t, i, k) coopMatLoadTensorNV(m, A, even8(a0, VECTOR_A), sliceTensorLayoutNV(t, i, BM, k, BK))
 #endif
 #ifdef LAYOUT_NT
-#define LOAD_B(m, t, j, k) coopMatLoadTensorNV(m, B, even(b0, VECTOR_B), sliceTensorLayoutNV(t, j, BN, k, BK), exchanged)
+#define LOAD_B(m, t, j, k) coopMatLoadTensorNV(m, B, even8(b0, VECTOR_B), sliceTensorLayoutNV(t, j, BN, k, BK), exchanged)
 #else
-#define LOAD_B(m, t, j, k) coopMatLoadTensorNV(m, B, even(b0, VECTOR_B), sliceTensorLayoutNV(t, k, BK, j, BN))
+#define LOAD_B(m, t, j, k) coopMatLoadTensorNV(m, B, even8(b0, VECTOR_B), sliceTensorLayoutNV(t, k, BK, j, BN))
 #endif
 #define STEP(tensorA, tensorB, k) { \
 		coopmat<bfloat16_t, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> a; \
@@ -46,6 +47,25 @@ uint even(uint n, bool vector) { return vector ? n & ~7u : n; }
 		LOAD_A(a, tensorA, origin.x, k); \
 		LOAD_B(b, tensorB, origin.y, k); \
 		sum = coopMatMulAdd(a, b, sum); \
+	}
+
+// Adds D and stores. A sum is rounded to bf16 by the rule of all kernels; its conversion is then exact.
+#define FINISH(tensorC, tensorD) \
+	if (OUT_BF16) { \
+		if (ADD) { \
+			ROUNDED d; \
+			coopMatLoadTensorNV(d, D16, d0, sliceTensorLayoutNV(tensorD, origin.x, BM, origin.y, BN)); \
+			sum += SUM(d); \
+		} \
+		[[unroll]] for (uint e = 0u; e < sum.length(); e++) sum[e] = bf16_to_f32(f32_to_bf16(sum[e])); \
+		coopMatStoreTensorNV(ROUNDED(sum), C16, start, sliceTensorLayoutNV(tensorC, origin.x, BM, origin.y, BN)); \
+	} else { \
+		if (ADD) { \
+			SUM d; \
+			coopMatLoadTensorNV(d, D32, d0, sliceTensorLayoutNV(tensorD, origin.x, BM, origin.y, BN)); \
+			sum += d; \
+		} \
+		coopMatStoreTensorNV(sum, C32, start, sliceTensorLayoutNV(tensorC, origin.x, BM, origin.y, BN)); \
 	}
 
 void main() {
@@ -65,40 +85,31 @@ void main() {
 #else
 	const uvec2 sizeB = uvec2(last, N);
 #endif
-	insideA = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(insideA, sizeA.x, sizeA.y), even(lda, VECTOR_A), 1u);
-	insideB = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(insideB, sizeB.x, sizeB.y), even(ldb, VECTOR_B), 1u);
+	insideA = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(insideA, sizeA.x, sizeA.y), even8(lda, VECTOR_A), 1u);
+	insideB = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(insideB, sizeB.x, sizeB.y), even8(ldb, VECTOR_B), 1u);
 	edgeA = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(edgeA, sizeA.x, sizeA.y), lda, 1u);
 	edgeB = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(edgeB, sizeB.x, sizeB.y), ldb, 1u);
 
+	tensorLayoutNV<2> insideC = createTensorLayoutNV(2), insideD = createTensorLayoutNV(2);
+	tensorLayoutNV<2, gl_CooperativeMatrixClampModeConstantNV> edgeC = createTensorLayoutNV(2, gl_CooperativeMatrixClampModeConstantNV);
+	tensorLayoutNV<2, gl_CooperativeMatrixClampModeConstantNV> edgeD = createTensorLayoutNV(2, gl_CooperativeMatrixClampModeConstantNV);
+	insideC = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(insideC, M, N), even(ldc, VECTOR_C), 1u);
+	insideD = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(insideD, M, N), even(ldd, VECTOR_C), 1u);
+	edgeC = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(edgeC, M, N), ldc, 1u);
+	edgeD = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(edgeD, M, N), ldd, 1u);
+
 	SUM sum = SUM(0.0);
-	uint k = first;
+	const uint start = c0 + gl_WorkGroupID.z * cSplit;
 	if (origin.x + BM <= M && origin.y + BN <= N) { // the same in the whole workgroup
 		const uint whole = first + (last - first) / BK * BK, unrolled = first + (last - first) / (BK * UNROLL) * (BK * UNROLL);
+		uint k = first;
 		for (; k < unrolled; k += BK * UNROLL)
 			[[unroll]] for (uint u = 0u; u < UNROLL; u++) STEP(insideA, insideB, k + u * BK)
 		for (; k < whole; k += BK) STEP(insideA, insideB, k)
-	}
-	for (; k < last; k += BK) STEP(edgeA, edgeB, k)
-
-	tensorLayoutNV<2, gl_CooperativeMatrixClampModeConstantNV> edgeC = createTensorLayoutNV(2, gl_CooperativeMatrixClampModeConstantNV);
-	edgeC = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(edgeC, M, N), ldc, 1u);
-	tensorLayoutNV<2, gl_CooperativeMatrixClampModeConstantNV> edgeD = createTensorLayoutNV(2, gl_CooperativeMatrixClampModeConstantNV);
-	edgeD = setTensorLayoutStrideNV(setTensorLayoutDimensionNV(edgeD, M, N), ldd, 1u);
-	const uint start = c0 + gl_WorkGroupID.z * cSplit;
-	if (OUT_BF16) {
-		if (ADD) {
-			ROUNDED d;
-			coopMatLoadTensorNV(d, D16, d0, sliceTensorLayoutNV(edgeD, origin.x, BM, origin.y, BN));
-			sum += SUM(d);
-		}
-		[[unroll]] for (uint e = 0u; e < sum.length(); e++) sum[e] = bf16_to_f32(f32_to_bf16(sum[e])); // then the conversion is exact
-		coopMatStoreTensorNV(ROUNDED(sum), C16, start, sliceTensorLayoutNV(edgeC, origin.x, BM, origin.y, BN));
+		if (k < last) STEP(edgeA, edgeB, k)
+		FINISH(insideC, insideD)
 	} else {
-		if (ADD) {
-			SUM d;
-			coopMatLoadTensorNV(d, D32, d0, sliceTensorLayoutNV(edgeD, origin.x, BM, origin.y, BN));
-			sum += d;
-		}
-		coopMatStoreTensorNV(sum, C32, start, sliceTensorLayoutNV(edgeC, origin.x, BM, origin.y, BN));
+		for (uint k = first; k < last; k += BK) STEP(edgeA, edgeB, k)
+		FINISH(edgeC, edgeD)
 	}
 }

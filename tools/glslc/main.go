@@ -293,7 +293,7 @@ func runBuild() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("glslc: %d modules, %d compiled anew with %s\n", len(list), built, tools.own)
+	fmt.Printf("glslc: %d modules, %d compiled anew\n", len(list), built)
 	return os.WriteFile(filepath.Join(dir, "manifest.json"), append(b, '\n'), 0o644)
 }
 
