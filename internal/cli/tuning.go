@@ -14,9 +14,11 @@ import (
 const tuningVariable = "VKDOMINO_TUNING"
 
 // newContext is a Context on a device, tuned where the device's tier has kernels to choose among.
-func newContext(d *vk.Device) (*ops.Context, error) {
+func newContext(d *vk.Device) (*ops.Context, error) { return contextOf(d, d.Tier()) }
+
+func contextOf(d *vk.Device, tier vk.Tier) (*ops.Context, error) {
 	c, folder := ops.New(d), os.Getenv(tuningVariable)
-	if d.Tier() < vk.T2 || d.CPU || folder == "off" {
+	if tier < vk.T2 || d.CPU || folder == "off" {
 		return c, nil
 	}
 	if folder == "" {
