@@ -286,7 +286,11 @@ func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {
 	}
 	p, err := c.Device.Compile(s)
 	if err != nil {
-		return nil, fail.New(fail.CodeOf(err), "the driver does not compile this kernel; run `vkdomino doctor`", "%w", err)
+		hint := "the driver does not compile this kernel; run `vkdomino doctor`"
+		if c.Device.Tier() >= vk.T2 {
+			hint = "the driver does not compile this kernel; " + vk.TierVariable + "=1 does without cooperative matrices"
+		}
+		return nil, fail.New(fail.CodeOf(err), hint, "%w", err)
 	}
 	c.kernels[key] = p
 	return p, nil

@@ -62,3 +62,13 @@ func (c *Context) TunedKernel(layout Layout, C, A, B tensors.Tensor, names []str
 
 // Note makes a choice as a measurement does.
 func (t *Tuning) Note(class, kernel string) { t.set(class, tunedEntry{Kernel: kernel}) }
+
+// WorkgroupShapes names the kernels of T3 that fit a device.
+func WorkgroupShapes(d *vk.Device) (names []string) {
+	for _, s := range workgroupShapes {
+		if s.fitsWorkgroup(d) {
+			names = append(names, workgroupTile(s, NT).name)
+		}
+	}
+	return names
+}

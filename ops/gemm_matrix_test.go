@@ -145,3 +145,19 @@ func TestMatrixShapesFit(t *testing.T) {
 		require.Less(t, len(fewer), len(all))
 	}
 }
+
+// TestWorkgroupShapesFit: kernels of T3 keep to the sizes and the workgroups that the device lists.
+func TestWorkgroupShapesFit(t *testing.T) {
+	d := *newRig(t, 16).c.Device
+	of := func(dimension, most int, list ...vk.WorkgroupMatrix) []string {
+		d.WorkgroupMatrices, d.MatrixDimension, d.MaxInvocations = list, dimension, most
+		return ops.WorkgroupShapes(&d)
+	}
+	fine, coarse := vk.WorkgroupMatrix{M: 16, N: 16, K: 16, Invocations: 256}, vk.WorkgroupMatrix{M: 32, N: 256, K: 16, Invocations: 256}
+	small := vk.WorkgroupMatrix{M: 32, N: 32, K: 16, Invocations: 128}
+	require.Equal(t, []string{"T3 256x128x64 by 256", "T3 128x256x64 by 256", "T3 128x128x64 by 256", "T3 64x64x64 by 128"}, of(1024, 1024, small, fine))
+	require.Equal(t, []string{"T3 128x256x64 by 256"}, of(1024, 1024, coarse))
+	require.Equal(t, []string{"T3 128x128x64 by 256"}, of(128, 1024, fine))
+	require.Equal(t, []string{"T3 64x64x64 by 128"}, of(1024, 128, small, fine))
+	require.Empty(t, of(1024, 1024))
+}

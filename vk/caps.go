@@ -40,6 +40,7 @@ type Info struct {
 	canRequireSize           bool
 	matrix, memoryModel      bool // features: cooperativeMatrix, vulkanMemoryModel with device scope
 	bfloat16, float16        bool // components of matrices
+	core13                   bool // Vulkan 1.3 or newer
 	workgroupMatrix          bool
 	statistics               bool // pipelineExecutableInfo
 	queueFamily              uint32
@@ -103,7 +104,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
 		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
 		HeapBytes: largestLocalHeap(p), minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
-		fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
+		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
 	if info.Kind == "" {
 		info.Kind = "other"

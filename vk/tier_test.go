@@ -42,6 +42,7 @@ func TestTiers(t *testing.T) {
 		{"of a workgroup, without bf16", vk.WithMatrices([]vk.Matrix{f16}, workgroup), vk.T1, []vk.Tier{vk.T0, vk.T1, vk.T2}},
 		{"of unknown sizes", vk.WithMatrices(nil), vk.T1, []vk.Tier{vk.T0, vk.T1}},
 		{"a CPU", cpu, vk.T0, []vk.Tier{vk.T0, vk.T1, vk.T2}},
+		{"of a workgroup, without Vulkan 1.3", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("Vulkan 1.3"), vk.T2, []vk.Tier{vk.T0, vk.T1, vk.T2}},
 		{"no feature", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("matrices"), vk.T1, []vk.Tier{vk.T0, vk.T1}},
 		{"no memory model", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("memory model"), vk.T1, []vk.Tier{vk.T0, vk.T1}},
 		{"no full subgroups", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("full subgroups"), vk.T1, []vk.Tier{vk.T0, vk.T1}},
