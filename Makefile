@@ -50,8 +50,8 @@ nightly: test race ## test and race in their long forms, then each fuzz target f
 		done; \
 	done
 
-shaders: ## compile shaders/*.comp to the committed SPIR-V
-	@$(GO) run ./tools/glslc
+shaders: ## compile shaders/*.comp to the committed SPIR-V (NEWER="words before glslc" for those on matrices)
+	@$(GO) run ./tools/glslc -newer "$(NEWER)"
 
 clean: ## remove the binary; runs/ stays
 	@rm -f vkdomino

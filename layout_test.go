@@ -71,7 +71,7 @@ var forwardOnly = map[string]string{
 }
 
 // notOps lists the files of ops whose methods of Context are no ops.
-var notOps = []string{"ops/context.go", "ops/launch.go"}
+var notOps = []string{"ops/context.go", "ops/launch.go", "ops/tune.go"}
 
 // oracleOf names the oracle of an op where it is not called like the op; "" and a
 // reason stand for none.

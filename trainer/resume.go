@@ -195,6 +195,9 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 			return corruptCheckpoint(loaded, "state.json: trainer: %w", err)
 		}
 	}
+	if t := r.opt.Context.Tuning(); t != nil {
+		t.Fix(r.loop.Kernels)
+	}
 	return nil
 }
 

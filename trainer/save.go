@@ -30,6 +30,9 @@ func (r *run) save() error {
 	st.SamplesConsumed = int64(epoch*r.Length.BatchesPerEpoch()+batch) * int64(r.Recipe.BatchSize)
 	st.Wall = r.wall + time.Since(r.started).Seconds()
 	st.LogTail = r.tail
+	if t := r.opt.Context.Tuning(); t != nil {
+		r.loop.Kernels = t.Kernels()
+	}
 	loop, err := json.Marshal(r.loop)
 	if err != nil {
 		return err
