@@ -5,6 +5,7 @@ export GOTOOLCHAIN := go1.27.4
 GO       ?= go
 SETUP    := tools/setup/setup.sh
 FUZZTIME ?= 10m
+TIMEOUT  := 20m
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build test race nightly demo shaders clean
@@ -31,14 +32,17 @@ test: ## vet, gofmt, shaders, and every test on this machine's Vulkan device
 	@echo "== shaders"
 	@$(GO) run ./tools/glslc -check
 	@echo "== test"
-	@$(GO) test -count=1 -timeout 20m ./...
+	@$(GO) test -count=1 -timeout $(TIMEOUT) ./...
 
 # The race detector needs no device: it runs where vk, and with it cgo, is not linked in.
 race: ## go test -race on the packages without Vulkan
 	@$(SETUP) run
-	@$(GO) test -race -timeout 20m $$($(GO) list -f '{{$$gpu := false}}{{range .Deps}}{{if eq . "vkdomino/vk"}}{{$$gpu = true}}{{end}}{{end}}{{if not (or $$gpu (eq .ImportPath "vkdomino/vk"))}}{{.ImportPath}}{{end}}' ./...)
+	@$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list -f '{{$$gpu := false}}{{range .Deps}}{{if eq . "vkdomino/vk"}}{{$$gpu = true}}{{end}}{{end}}{{if not (or $$gpu (eq .ImportPath "vkdomino/vk"))}}{{.ImportPath}}{{end}}' ./...)
 
-nightly: test race ## test and race, then each fuzz target for FUZZTIME (10m)
+nightly: export VKDOMINO_NIGHTLY := 1
+nightly: export VKDOMINO_DEVICE_CYCLES := 200
+nightly: TIMEOUT := 90m
+nightly: test race ## test and race in their long forms, then each fuzz target for FUZZTIME (10m)
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "== fuzz $$pkg $$target"; \
@@ -46,8 +50,8 @@ nightly: test race ## test and race, then each fuzz target for FUZZTIME (10m)
 		done; \
 	done
 
-shaders: ## compile shaders/*.comp to the committed SPIR-V
-	@$(GO) run ./tools/glslc
+shaders: ## compile shaders/*.comp to the committed SPIR-V (NEWER="words before glslc" for those on matrices)
+	@$(GO) run ./tools/glslc -newer "$(NEWER)"
 
 clean: ## remove the binary; runs/ stays
 	@rm -f vkdomino

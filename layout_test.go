@@ -46,7 +46,7 @@ var layers = []struct {
 	{"ops", []string{"ops", "ops/oracle", "internal/testgpu"}},
 	{"model", []string{"model"}},
 	{"domino", []string{"domino"}},
-	{"trainer, export", []string{"trainer", "trainer/bench", "trainer/checkpoint", "trainer/evaluate", "export"}},
+	{"trainer, export", []string{"trainer", "trainer/bench", "trainer/checkpoint", "trainer/evaluate", "trainer/pair", "export"}},
 	{"commands", []string{"internal/cli", "internal/selftest", "internal/doctor", "internal/demo"}},
 	{"main", []string{"", "tools/glslc", "tools/setup"}},
 }
@@ -71,7 +71,7 @@ var forwardOnly = map[string]string{
 }
 
 // notOps lists the files of ops whose methods of Context are no ops.
-var notOps = []string{"ops/context.go", "ops/launch.go", "ops/phase.go", "ops/probe.go", "ops/tally.go"}
+var notOps = []string{"ops/context.go", "ops/launch.go", "ops/phase.go", "ops/probe.go", "ops/tally.go", "ops/tune.go"}
 
 // oracleOf names the oracle of an op where it is not called like the op; "" and a
 // reason stand for none.

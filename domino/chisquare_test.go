@@ -3,6 +3,7 @@ package domino
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,36 +15,70 @@ import (
 	"vkdomino/tensors"
 )
 
-// TestSampledAnswers samples 5,000 answers of four tokens, 20,000 tokens, with each method,
-// and holds how often each of the 625 possible answers comes to its probability under the
-// target by a chi-square test: first token, accepted drafts, replacements and the tokens
-// after a whole accepted block are all in it, and so is what they have to do with each other.
+// TestSampledAnswers samples answers of four tokens of a tiny target and holds how often each
+// of the 625 possible ones comes to its probability under the target by a chi-square test:
+// first token, accepted drafts, replacements and the tokens after a whole accepted block are
+// all in it, and so is what they have to do with each other. Both methods give 20,000 tokens
+// at a temperature; other settings give 4,000, and 20,000 in the nightly tests.
 func TestSampledAnswers(t *testing.T) {
-	const answers, length, vocabulary, slots = 5000, 4, 5, 250
-	c, draft := testgpu.Context(t), tinyDraft()
-	target := tinyConfig()
-	target.VocabSize, draft.VocabSize, draft.MaskTokenID = vocabulary, vocabulary, vocabulary-1
-	d := decoderOf(t, c, target, draft, DecoderConfig{Slots: slots, DraftTokens: 3}, tensors.F32)
-	prompts := make([][]int32, answers)
-	for i := range prompts {
-		prompts[i] = []int32{2, 0, 3}
-	}
-	for filter, methods := range map[ops.Filter][]Method{{Temperature: 1.5}: {Equality, Rejection}, {Temperature: 1, TopK: 4, TopP: 0.97}: {Rejection}} {
-		want := answerProbabilities(t, d, prompts[0], length, filter)
-		other := answerProbabilities(t, d, prompts[0], length, ops.Filter{Temperature: filter.Temperature * 1.3, TopK: filter.TopK, TopP: filter.TopP})
-		for seed, method := range methods {
-			out, err := d.Generate(context.Background(), prompts, DecodeOptions{MaxNewTokens: length, Sampling: filter, Method: method, Seed: uint64(seed)}, nil)
-			require.NoError(t, err)
-			counts := make([]float64, len(want))
-			for _, g := range out.Generations {
-				require.Len(t, g.Tokens, length)
-				counts[answerIndex(g.Tokens, vocabulary)]++
-			}
-			require.Greater(t, Tau(out.Generations), 1.3, "drafts are accepted")
-			require.Less(t, math.Abs(chiSquare(counts, want, answers)), 4.0, "%s, %+v", method, filter)
-			require.Greater(t, chiSquare(counts, other, answers), 4.0, "%s, %+v: the test tells temperatures apart", method, filter)
+	const length = 4
+	d := sampledDecoder(t, testgpu.Context(t))
+	prompt := []int32{2, 0, 3}
+	want := map[ops.Filter][]float64{}
+	for i, k := range []struct {
+		answers int
+		opt     DecodeOptions
+	}{
+		{5000, DecodeOptions{Method: Equality, Sampling: ops.Filter{Temperature: 1.5}}},
+		{5000, DecodeOptions{Method: Rejection, Sampling: ops.Filter{Temperature: 1.5}}},
+		{1000, DecodeOptions{Method: Equality, Sampling: ops.Filter{Temperature: 2, TopK: 3}}},
+		{1000, DecodeOptions{Method: Rejection, Sampling: ops.Filter{Temperature: 2, TopK: 3}}},
+		{1000, DecodeOptions{Method: Equality, Sampling: ops.Filter{Temperature: 1.2, TopP: 0.8}}},
+		{1000, DecodeOptions{Method: Rejection, Sampling: ops.Filter{Temperature: 1.2, TopP: 0.8}}},
+		{1000, DecodeOptions{Method: Equality, GreedyDrafts: true, Sampling: ops.Filter{Temperature: 1, TopK: 4, TopP: 0.97}}},
+		{1000, DecodeOptions{Method: Rejection, GreedyDrafts: true, Sampling: ops.Filter{Temperature: 1, TopK: 4, TopP: 0.97}}},
+		{1000, DecodeOptions{Method: Rejection, HeadOff: true, DraftTokens: 2, Sampling: ops.Filter{Temperature: 1, TopK: 4, TopP: 0.97}}},
+	} {
+		if testgpu.Nightly() {
+			k.answers = 5000
 		}
+		k.opt.MaxNewTokens, k.opt.Seed = length, uint64(i)
+		f := k.opt.Sampling
+		hot := ops.Filter{Temperature: f.Temperature * 2, TopK: f.TopK, TopP: f.TopP}
+		for _, filter := range []ops.Filter{f, hot} {
+			if want[filter] == nil {
+				want[filter] = answerProbabilities(t, d, prompt, length, filter)
+			}
+		}
+		counts, tau := answerCounts(t, d, slices.Repeat([][]int32{prompt}, k.answers), k.opt)
+		require.Greater(t, tau, 1.1, "drafts are accepted: %+v", k.opt)
+		z := chiSquare(counts, want[f], float64(k.answers))
+		t.Logf("%d answers, %s, %+v: τ %.2f, chi-square %.2f as a standard normal number", k.answers, k.opt.Method, f, tau, z)
+		require.Less(t, math.Abs(z), 4.0, "%+v", k.opt)
+		require.Greater(t, chiSquare(counts, want[hot], float64(k.answers)), 4.0, "the test tells temperatures apart: %+v", k.opt)
 	}
+}
+
+// sampledDecoder has the smallest models of which nothing is left out: five tokens, and a
+// draft that guesses three of them from two of the target's layers.
+func sampledDecoder(t *testing.T, c *ops.Context) *Decoder {
+	target, draft := tinyConfig(), tinyDraft()
+	target.VocabSize, target.NumLayers = 5, 3
+	draft.VocabSize, draft.MaskTokenID, draft.NumTargetLayers, draft.NumLayers, draft.TargetLayerIDs = 5, 4, 3, 1, []int{0, 1}
+	return decoderOf(t, c, target, draft, DecoderConfig{Slots: 250, DraftTokens: 3}, tensors.F32)
+}
+
+// answerCounts samples an answer to each prompt and counts answers by their number.
+func answerCounts(t *testing.T, d *Decoder, prompts [][]int32, opt DecodeOptions) (counts []float64, tau float64) {
+	V := d.cfg.Target.Config.VocabSize
+	out, err := d.Generate(context.Background(), prompts, opt, nil)
+	require.NoError(t, err)
+	counts = make([]float64, int(math.Pow(float64(V), float64(opt.MaxNewTokens))))
+	for _, g := range out.Generations {
+		require.Len(t, g.Tokens, opt.MaxNewTokens)
+		counts[answerIndex(g.Tokens, V)]++
+	}
+	return counts, Tau(out.Generations)
 }
 
 // answerIndex numbers the answers.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"vkdomino/domino"
+	"vkdomino/internal/testgpu"
 	"vkdomino/tensors"
 )
 
@@ -12,7 +13,7 @@ import (
 func BenchmarkDecode(b *testing.B) {
 	_, prompts, _ := readGeneration(b)
 	for _, slots := range []int{1, 8} {
-		d := goldenDecoder(b, tensors.F32, domino.DecoderConfig{Slots: slots}, nil)
+		d := goldenDecoder(b, testgpu.Context(b), tensors.F32, domino.DecoderConfig{Slots: slots}, nil)
 		for _, opt := range []domino.DecodeOptions{{NoDraft: true}, {HeadOff: true}, {}, {Timing: true}} {
 			opt.MaxNewTokens = 48
 			b.Run(fmt.Sprintf("slots=%d,draft=%v,head=%v,timing=%v", slots, !opt.NoDraft, !opt.HeadOff, opt.Timing), func(b *testing.B) {

@@ -74,8 +74,7 @@ func loadDraft(t testing.TB, c *ops.Context, dir string, dtype tensors.DType, ch
 }
 
 // goldenDecoder is a decoder with the target and the draft of gen-b8.
-func goldenDecoder(t testing.TB, dtype tensors.DType, cfg domino.DecoderConfig, change func(*domino.DraftConfig)) *domino.Decoder {
-	c := testgpu.Context(t)
+func goldenDecoder(t testing.TB, c *ops.Context, dtype tensors.DType, cfg domino.DecoderConfig, change func(*domino.DraftConfig)) *domino.Decoder {
 	if cfg.Context == 0 {
 		cfg.Context = 160
 	}
@@ -94,16 +93,28 @@ func generate(t testing.TB, d *domino.Decoder, prompts [][]int32, opt domino.Dec
 }
 
 // TestGenerateGolden holds tokens and acceptance lengths to those of SpecForge's decoder,
-// whichever prompts are decoded together and however prompts are cut into passes.
+// whichever prompts are decoded together and however prompts are cut into passes: all cases
+// at once, and some, in the nightly tests all, by few and one by one.
 func TestGenerateGolden(t *testing.T) {
 	f, prompts, stops := readGeneration(t)
-	for _, cfg := range []domino.DecoderConfig{{Slots: 24}, {Slots: 1}, {Slots: 5, PrefillRows: 16}} {
-		d := goldenDecoder(t, tensors.F32, cfg, nil)
-		out := generate(t, d, prompts, domino.DecodeOptions{MaxNewTokens: f.MaxNewTokens, StopTokensOf: stops})
-		for i, k := range f.Cases {
-			require.Equal(t, k.Tokens, out.Generations[i].Tokens, "slots %d, case %d", cfg.Slots, i)
-			require.Equal(t, k.Lengths, out.Generations[i].AcceptanceLengths, "slots %d, case %d", cfg.Slots, i)
+	c := testgpu.Context(t) // one for all, so that kernels are compiled once
+	for _, k := range []struct {
+		cfg   domino.DecoderConfig
+		cases int
+	}{{domino.DecoderConfig{Slots: 24}, 24}, {domino.DecoderConfig{Slots: 5, PrefillRows: 16}, 12}, {domino.DecoderConfig{Slots: 1}, 6}} {
+		n := k.cases
+		if testgpu.Nightly() {
+			n = len(prompts)
 		}
-		require.InDelta(t, f.Tau, domino.Tau(out.Generations), 1e-12)
+		c.Release()
+		d := goldenDecoder(t, c, tensors.F32, k.cfg, nil)
+		out := generate(t, d, prompts[:n], domino.DecodeOptions{MaxNewTokens: f.MaxNewTokens, StopTokensOf: stops[:n]})
+		for i, want := range f.Cases[:n] {
+			require.Equal(t, want.Tokens, out.Generations[i].Tokens, "slots %d, case %d", k.cfg.Slots, i)
+			require.Equal(t, want.Lengths, out.Generations[i].AcceptanceLengths, "slots %d, case %d", k.cfg.Slots, i)
+		}
+		if n == len(prompts) {
+			require.InDelta(t, f.Tau, domino.Tau(out.Generations), 1e-12)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vkdomino/domino"
+	"vkdomino/internal/testgpu"
 	"vkdomino/ops"
 	"vkdomino/tensors"
 )
@@ -21,7 +22,7 @@ func TestSampledDistribution(t *testing.T) {
 	for i := range prompts {
 		prompts[i] = golden[0][:6]
 	}
-	d := goldenDecoder(t, tensors.F32, domino.DecoderConfig{Slots: 125, Context: 6 + length, DraftTokens: 3, PrefillRows: 750}, nil)
+	d := goldenDecoder(t, testgpu.Context(t), tensors.F32, domino.DecoderConfig{Slots: 125, Context: 6 + length, DraftTokens: 3, PrefillRows: 750}, nil)
 	opt := domino.DecodeOptions{MaxNewTokens: length, Sampling: ops.Filter{Temperature: 0.9, TopK: 12}, Seed: 1, NoDraft: true}
 	alone := generate(t, d, prompts, opt)
 	opt.NoDraft = false

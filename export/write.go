@@ -43,17 +43,19 @@ type Options struct {
 	DType        tensors.DType // BF16, rounded to nearest even, or F32
 	TrainedTheta float64       // RoPE base of the training, which the config must have too
 	Provenance   Provenance
+	// Check, where there is one, judges the folder that was written before it takes its place; an error leaves nothing behind.
+	Check func(dir string) error
 }
 
 // Write exports a draft into the folder dir, whole or not at all: it holds config and tensors to the contract of spec.md
-// §13.3, writes, reads back with Check, and only then puts the folder in its place. A violation has ErrContract in its
+// §13.3, writes, reads back with Check and asks opt.Check, and only then puts the folder in its place. A violation has ErrContract in its
 // chain and the exit code fail.Gate. A folder that exists must be empty or an export of ours, which is replaced.
 func Write(dir string, cfg Config, list []Tensor, opt Options) error {
 	cfg.Dtype = map[tensors.DType]string{tensors.BF16: "bfloat16", tensors.F32: "float32"}[opt.DType]
 	if err := checkInput(cfg, list, opt); err != nil {
 		return gate(dir, err)
 	}
-	if err := checkPlace(dir); err != nil {
+	if err := CheckPlace(dir); err != nil {
 		return err
 	}
 	opt.Provenance.FormatVersion = provenanceVersion
@@ -65,7 +67,10 @@ func Write(dir string, cfg Config, list []Tensor, opt Options) error {
 		if err := fill(tmp, cfg, list, opt); err != nil {
 			return err
 		}
-		return readBack(tmp, cfg)
+		if err := readBack(tmp, cfg); err != nil || opt.Check == nil {
+			return err
+		}
+		return opt.Check(tmp)
 	})
 	return gate(dir, err)
 }
@@ -102,8 +107,8 @@ func checkInput(cfg Config, list []Tensor, opt Options) error {
 	return checkTensors(cfg, shapes)
 }
 
-// checkPlace refuses to replace what we have not written.
-func checkPlace(dir string) error {
+// CheckPlace refuses, with the exit code fail.Usage, a folder that Write would not write to: it holds what we have not written.
+func CheckPlace(dir string) error {
 	const hint = "choose a new or empty folder, or remove this one yourself"
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -220,13 +220,13 @@ func rowsOf(t tensors.Tensor, n int) tensors.Tensor { return t.Slice(0, n) }
 func (b *Backbone) Forward(c *ops.Context, s Shape) {
 	T, Q := s.Context, s.Blocks*b.Config.BlockSize
 	b.Context(c, T)
+	b.contextKeys(c, T)
 	h := rowsOf(b.X0, Q)
 	for i, l := range b.layers {
 		next := b.hLast
 		if i+1 < len(b.layers) {
 			next = b.layers[i+1].hIn
 		}
-		b.layerContext(c, l, T)
 		b.layerForward(c, l, s, h, rowsOf(next, Q))
 		h = rowsOf(next, Q)
 	}
@@ -240,15 +240,18 @@ func (b *Backbone) Context(c *ops.Context, T int) {
 	c.RMSNorm(rowsOf(b.ht, T), rowsOf(b.rstdHt, T), fcOut, b.hiddenNorm.Weight, b.Config.RMSNormEps)
 }
 
-// layerContext records a layer's keys and values of the context rows: KV injection.
-func (b *Backbone) layerContext(c *ops.Context, l *backboneLayer, T int) {
-	cfg := b.Config
-	ht := rowsOf(b.ht, T)
-	pre, rope := rowsOf(l.ckPre, T), rowsOf(l.ckRope, T)
-	c.Gemm(ops.NT, pre, ht, l.k.Weight)
-	c.Gemm(ops.NT, rowsOf(l.cvRows, T), ht, l.v.Weight)
+// contextKeys records all layers' keys and values of the context rows: KV injection. They
+// depend on Ht alone, so the products of all layers run at the same time, without a barrier.
+func (b *Backbone) contextKeys(c *ops.Context, T int) {
+	cfg, ht := b.Config, rowsOf(b.ht, T)
+	for _, l := range b.layers {
+		c.Gemm(ops.NT, rowsOf(l.ckPre, T), ht, l.k.Weight)
+		c.Gemm(ops.NT, rowsOf(l.cvRows, T), ht, l.v.Weight)
+	}
 	n := T * cfg.NumKVHeads
-	c.NormRoPE(rope, l.rstdCK.View(n), pre, l.kNorm.Weight, b.Cos, b.Sin, rowsOf(b.ContextPos, T), cfg.RMSNormEps)
+	for _, l := range b.layers {
+		c.NormRoPE(rowsOf(l.ckRope, T), l.rstdCK.View(n), rowsOf(l.ckPre, T), l.kNorm.Weight, b.Cos, b.Sin, rowsOf(b.ContextPos, T), cfg.RMSNormEps)
+	}
 }
 
 // attention is what a layer's attention reads.

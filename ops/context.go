@@ -27,17 +27,21 @@ type Context struct {
 	// InOrder runs what Beside records where it is recorded: for comparison.
 	InOrder bool
 
-	recorder  *vk.Recorder
-	kernels   map[kernelKey]*vk.Pipeline
-	plan      []Allocation
-	blocks    []*vk.Buffer
-	used      [2]int64 // of the current block of each memory, in bytes
-	current   [2]*vk.Buffer
-	workspace tensors.Tensor           // partial sums of split GEMMs and reductions
-	other     tensors.Tensor           // the same for what runs beside
-	phases    map[string]time.Duration // see PhaseTimes
-	tally     *Tally                   // set in a Context that only counts, see NewCounting
-	err       error
+	recorder   *vk.Recorder
+	pick       func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: tuned or usualTile
+	tuning     *Tuning
+	statistics bool // compile kernels so that the driver tells of them
+	kernels    map[kernelKey]*vk.Pipeline
+	plan       []Allocation
+	blocks     []*vk.Buffer
+	used       [2]int64 // of the current block of each memory, in bytes
+	current    [2]*vk.Buffer
+	workspace  tensors.Tensor           // partial sums of split GEMMs and reductions
+	other      tensors.Tensor           // the same for what runs beside
+	scales     tensors.Tensor           // I32 [2]: bits of the largest magnitudes of a GEMM's operands
+	phases     map[string]time.Duration // see PhaseTimes
+	tally      *Tally                   // set in a Context that only counts, see NewCounting
+	err        error
 }
 
 // Allocation is one entry of the memory plan.
@@ -137,7 +141,7 @@ func (c *Context) Release() {
 		b.Free()
 	}
 	c.blocks, c.plan, c.current, c.used = nil, nil, [2]*vk.Buffer{}, [2]int64{}
-	c.workspace, c.other = tensors.Tensor{}, tensors.Tensor{}
+	c.workspace, c.other, c.scales = tensors.Tensor{}, tensors.Tensor{}, tensors.Tensor{}
 }
 
 // Plan lists the allocations, the largest first, and their sum in bytes.
@@ -297,22 +301,26 @@ type kernelKey struct {
 const maxSpec = 12
 
 // pipeline compiles a kernel once per set of specialisation constants.
-func (c *Context) pipeline(name string, buffers, pushBytes int, spec []uint32) (*vk.Pipeline, error) {
-	if len(spec) > maxSpec {
-		return nil, fmt.Errorf("ops: %s: want at most %d specialisation constants, got %d", name, maxSpec, len(spec))
+func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {
+	if len(s.Spec) > maxSpec {
+		return nil, fmt.Errorf("ops: %s: want at most %d specialisation constants, got %d", s.Name, maxSpec, len(s.Spec))
 	}
-	key := kernelKey{name: name, count: len(spec)}
-	copy(key.spec[:], spec)
+	key := kernelKey{name: s.Name, count: len(s.Spec)}
+	copy(key.spec[:], s.Spec)
 	if p := c.kernels[key]; p != nil {
 		return p, nil
 	}
-	spirv, err := shaders.SPIRV(name)
-	if err != nil {
+	var err error
+	if s.SPIRV, err = shaders.SPIRV(s.Name); err != nil {
 		return nil, err
 	}
-	p, err := c.Device.NewPipeline(name, spirv, buffers, pushBytes, spec)
+	p, err := c.Device.Compile(s)
 	if err != nil {
-		return nil, fail.New(fail.CodeOf(err), "the driver does not compile this kernel; run `vkdomino doctor`", "%w", err)
+		hint := "the driver does not compile this kernel; run `vkdomino doctor`"
+		if c.Device.Tier() >= vk.T2 {
+			hint = "the driver does not compile this kernel; " + vk.TierVariable + "=1 does without cooperative matrices"
+		}
+		return nil, fail.New(fail.CodeOf(err), hint, "%w", err)
 	}
 	c.kernels[key] = p
 	return p, nil

@@ -18,10 +18,8 @@ const (
 
 var layoutNames = [...]string{"nt", "nn", "tn"}
 
-// Tiles of the GEMM kernels, and how far a product is split along K.
+// How far a product is split along K.
 const (
-	t0Columns      = 4   // columns of a lane
-	t1Tile         = 64  // rows and columns of a workgroup
 	splitDepth     = 256 // the least range of K that is worth a split
 	splitMost      = 16
 	workspaceBytes = 16 << 20
@@ -47,6 +45,10 @@ func (m matrix) part(r0, c0, rows, cols int) matrix {
 
 // Gemm writes C = op(A) op(B), accumulated in f32.
 // A and B have one dtype (F32 or BF16); C is F32, or BF16 like them. K = 0 gives zeros.
+//
+// Products of BF16 operands run on cooperative matrices in the tiers T2 and T3. They are exact to the same
+// limits as on plain arithmetic. Where matrices are of f16 (T2 asked for on a device without bf16 matrices),
+// an element below 2^-39 of the largest magnitude of its operand, or below 2^-126, counts as zero.
 func (c *Context) Gemm(layout Layout, C, A, B tensors.Tensor) { c.gemm(layout, C, C, A, B, false) }
 
 // GemmAdd writes C = D + op(A) op(B). D has C's shape and dtype and may be C.
@@ -155,41 +157,24 @@ func (g gemm) depth(lo, hi int) gemm {
 	return g
 }
 
-// tile is the rows and columns of a workgroup, the kernel's tier and its first specialisation constants.
-func (c *Context) gemmTile(g gemm) (tm, tn int, tier string, spec []uint32) {
-	if c.Device.Tier() == vk.T1 {
-		return t1Tile, t1Tile, "gemm_t1", []uint32{0, 0}
-	}
-	lanes := c.Device.SubgroupSize
-	step := lanes
-	if g.layout == TN {
-		step = 4 * lanes
-	}
-	tm = max(step, 32/step*step)
-	for tm > step && tm/2 >= g.m {
-		tm = max(step, tm/2/step*step)
-	}
-	return tm, lanes * t0Columns, "gemm_t0", []uint32{uint32(lanes), uint32(tm)}
-}
-
 // splits is the number of ranges of K: as many as keep the device busy, a function of shape and tier alone,
 // and not of the number of rows where bits must not depend on it.
-func (c *Context) splits(g gemm, tiles, columnTiles int) int {
+func (c *Context) splits(g gemm, t gemmTile) int {
+	if t.matrix {
+		t.rows, t.cols = splitTile, splitTile
+	}
 	if c.RowStable {
-		tiles, g.m = columnTiles, 1
+		g.m = 1
 	}
-	busy := 4
-	if c.Device.Tier() == vk.T1 {
-		busy = 128
-	}
-	n := min(ceilDiv(busy, tiles), g.k/splitDepth, splitMost, c.workspaceFloats()/(g.m*g.n))
+	tiles := ceilDiv(g.m, t.rows) * ceilDiv(g.n, t.cols)
+	n := min(ceilDiv(c.busyTiles(), tiles), g.k/splitDepth, splitMost, c.workspaceFloats()/(g.m*g.n))
 	return max(n, 1)
 }
 
 func (c *Context) gemmRun(g gemm) {
-	tm, tn, kernel, spec := c.gemmTile(g)
-	gx, gy := ceilDiv(g.n, tn), ceilDiv(g.m, tm)
-	z := c.splits(g, gx*gy, gx)
+	t := c.gemmTile(g)
+	gx, gy := ceilDiv(g.n, t.cols), ceilDiv(g.m, t.rows)
+	z := c.splits(g, t)
 	if most := c.workspaceFloats() / (z * g.n); c.RowStable && z > 1 && g.m > most {
 		for lo := 0; lo < g.m; lo += most {
 			c.gemmRun(g.rows(lo, min(g.m, lo+most)))
@@ -208,19 +193,27 @@ func (c *Context) gemmRun(g gemm) {
 	if z > 1 {
 		cSplit = g.m * g.n
 	}
-	outDType := storage(C.Tensor)
+	if t.matrix {
+		if t.scaled {
+			c.recordScales(g)
+		}
+	} else {
+		t.kernel += storage(C.Tensor)
+	}
 	add := g.add && z == 1
-	spec = append(spec, flag(vectors(g.A.Tensor, g.A.pitch) && g.A.cols%4 == 0), flag(vectors(g.B.Tensor, g.B.pitch) && g.B.cols%4 == 0),
-		flag(vectors(C.Tensor, C.pitch) && g.n%4 == 0 && vectors(D.Tensor, D.pitch)), flag(add))
+	spec := t.spec(g, C, D, add)
 	for y := 0; y < gy; y += maxGroups { // more rows of tiles than a grid holds
 		rows := min(maxGroups, gy-y)
 		part := g
 		if gy > maxGroups {
-			part = g.rows(y*tm, min(g.m, (y+rows)*tm))
+			part = g.rows(y*t.rows, min(g.m, (y+rows)*t.rows))
 			C, D = part.C, part.D
 		}
-		c.run(launch{kernel: kernel + "." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + "." + outDType, spec: spec,
-			uses:   []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {C.Tensor, vk.Write | readIf(add)}},
+		uses := []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {C.Tensor, vk.Write | readIf(add)}}
+		if t.scaled {
+			uses = append(uses, in(c.scales))
+		}
+		c.run(launch{kernel: t.kernel, spec: spec, lanes: t.lanes, uses: uses,
 			params: []uint32{uint32(part.m), uint32(g.n), uint32(g.k), uint32(g.A.pitch), uint32(g.B.pitch), uint32(D.pitch), uint32(C.pitch), uint32(depth), uint32(cSplit)},
 			groups: [3]uint32{uint32(gx), uint32(rows), uint32(z)}, work: 2 * float64(part.m) * float64(g.n) * float64(g.k)})
 	}
@@ -261,5 +254,6 @@ func (c *Context) workspaceFloats() int {
 func (c *Context) Reserve() {
 	if c.workspace.Shape == nil {
 		c.workspace = c.Alloc("workspace", tensors.F32, workspaceBytes/4)
+		c.scales = c.Alloc("scales of operands", tensors.I32, 2)
 	}
 }

@@ -20,8 +20,9 @@ func inout(t tensors.Tensor) use { return use{t, vk.ReadWrite} }
 // launch is one run of a kernel. The kernel's push constants are one element
 // offset per tensor, in order, and then the words of params.
 type launch struct {
-	kernel string // module name without the dtype variants
+	kernel string // module name
 	spec   []uint32
+	lanes  int // subgroup size; 0: the device's
 	uses   []use
 	params []uint32
 	groups [3]uint32
@@ -114,7 +115,8 @@ func (c *Context) run(l launch) {
 		binds[i] = vk.Bind{Region: vk.Region{Buffer: u.Region.Buffer, Offset: base, Bytes: (bytes + 15) / 16 * 16}, Access: u.access}
 	}
 	push = append(push, l.params...)
-	p, err := c.pipeline(l.kernel, len(binds), 4*len(push), l.spec)
+	p, err := c.pipeline(vk.Shader{Name: l.kernel, Buffers: len(binds), PushBytes: 4 * len(push), Spec: l.spec, Lanes: l.lanes,
+		Statistics: c.statistics})
 	if err != nil {
 		c.Fail(err)
 		return

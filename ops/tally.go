@@ -1,8 +1,10 @@
 package ops
 
 import (
+	"fmt"
 	"strings"
 
+	"vkdomino/tensors"
 	"vkdomino/vk"
 )
 
@@ -32,6 +34,20 @@ func (t *Tally) Matrix(part string) float64 {
 // operations, 2 of each multiplication and addition. That of other kernels only estimates their time.
 func MatrixKernel(name string) bool {
 	return strings.HasPrefix(name, "gemm") || strings.Contains(name, "attention")
+}
+
+// GemmTile describes the kernel that Gemm chooses for C = op(A) op(B): its tile's rows and columns,
+// and on cooperative matrices its tier and shape.
+func (c *Context) GemmTile(layout Layout, C, A, B tensors.Tensor) string {
+	k := A.Cols()
+	if layout == TN {
+		k = A.Rows()
+	}
+	t := c.gemmTile(gemm{layout, wholeMatrix(C), wholeMatrix(C), wholeMatrix(A), wholeMatrix(B), C.Rows(), C.Cols(), k, false})
+	if t.name != "" {
+		return t.name
+	}
+	return fmt.Sprintf("%dx%d", t.rows, t.cols)
 }
 
 // NewCounting returns a Context that allocates and runs nothing, and counts the kernels that the

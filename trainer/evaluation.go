@@ -12,8 +12,8 @@ import (
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
 	"vkdomino/trainer/checkpoint"
-	"vkdomino/trainer/evaluate"
 	"vkdomino/trainer/metrics"
+	"vkdomino/trainer/pair"
 )
 
 const (
@@ -39,10 +39,12 @@ func (s *Session) loadEvaluation() error {
 		return nil
 	}
 	var err error
-	if s.Eval.Prompts, err = evaluate.Prompts(s.dataOptions(r.EvalData, -1, 1), r.EvalPrompts); err != nil {
+	if s.Eval.Prompts, err = pair.Prompts(s.dataOptions(r.EvalData, -1, 1), r.EvalPrompts); err != nil {
 		return err
 	}
-	s.Eval.Stops = evaluate.Stops(s.Target, s.Tokenizer, s.Specials.EOS)
+	if s.Eval.Stops, err = pair.Stops(r.ModelPath, s.Target); err != nil {
+		return err
+	}
 	if s.Eval.SHA256, err = fileSHA256(r.EvalData); err != nil {
 		return fmt.Errorf("trainer: %s: %w", keyEvalData, err)
 	}

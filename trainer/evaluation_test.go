@@ -12,11 +12,11 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
-	"vkdomino/model"
 	"vkdomino/tensors"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/evaluate"
 	"vkdomino/trainer/metrics"
+	"vkdomino/trainer/pair"
 	"vkdomino/trainer/recipe"
 )
 
@@ -41,22 +41,21 @@ func taus(t *testing.T, dir string) map[int]float64 {
 // tauOf decodes a checkpoint's draft as `vkdomino eval` does, one prompt at a time.
 func tauOf(t *testing.T, dir string) float64 {
 	t.Helper()
-	draft, err := evaluate.OpenDraft(dir)
+	draft, err := pair.OpenDraft(dir)
 	require.NoError(t, err)
 	defer draft.Close()
-	target, err := evaluate.OpenTarget(draft.Recipe.ModelPath, draft.Recipe.ChatTemplate)
+	target, err := pair.OpenTarget(draft.Recipe.ModelPath, draft.Recipe.ChatTemplate)
 	require.NoError(t, err)
 	defer target.Close()
 	require.NoError(t, draft.Check(target))
 	prompts, err := target.Prompts(draft.Recipe.EvalData, draft.Recipe.EvalPrompts)
 	require.NoError(t, err)
 	dtype := map[string]tensors.DType{"f32": tensors.F32, "bf16": tensors.BF16}[draft.Recipe.Precision]
-	opt := evaluate.Options{MaxNewTokens: draft.Recipe.EvalMaxNewTokens, Stops: evaluate.Stops(target.Config, target.Tokenizer, target.Specials.EOS), Batch: 1}
+	opt := evaluate.Options{MaxNewTokens: draft.Recipe.EvalMaxNewTokens, Stops: target.Stops, Batch: 1}
 	c := sharedContext(t)
 	defer c.Release()
-	onDevice, err := model.NewTarget(c, target.Config, target.Config.NumLayers-1, evaluate.Positions(prompts, opt.MaxNewTokens, draft.Config.BlockSize), dtype)
+	onDevice, err := target.Load(c, evaluate.Positions(prompts, opt.MaxNewTokens, draft.Config.BlockSize), dtype)
 	require.NoError(t, err)
-	require.NoError(t, onDevice.Load(c, target.Weights))
 	weights, err := draft.Load(c, dtype)
 	require.NoError(t, err)
 	d, err := evaluate.Prepare(c, onDevice, weights, prompts, draft.DraftTokens, opt)
@@ -76,6 +75,7 @@ func TestEvaluationWhileTraining(t *testing.T) {
 			text := trained(t, dir, append(slices.Clone(evaluating), "run.precision="+precision, "training.save_total_limit=1", "training.save_steps=1")...)
 			require.Contains(t, text, "evaluating every 2 steps: 3 prompts of ../testdata/demo/eval.jsonl, greedy, 3 drafted tokens a cycle, at most 30 new tokens in all")
 			require.Regexp(t, `3 evaluations took \d+\.\d s, \d+\.\d % of the run; the last τ is \d\.\d{3}`, text)
+			require.Regexp(t, `checked: what was read back decodes 3 prompts as the checkpoint's bf16 weights do, 10 new tokens each: τ \d\.\d{4}`, text)
 			for _, name := range []string{checkpoint.ModelFile, checkpoint.OptimizerFile} {
 				requireSameBytes(t, filepath.Join(checkpoint.Dir(plain, steps), name), filepath.Join(checkpoint.Dir(dir, steps), name))
 			}

@@ -1,8 +1,11 @@
 package trainer
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime/debug"
 
@@ -12,7 +15,7 @@ import (
 	"vkdomino/model"
 	"vkdomino/tensors"
 	"vkdomino/trainer/checkpoint"
-	"vkdomino/trainer/recipe"
+	"vkdomino/trainer/pair"
 )
 
 const (
@@ -40,40 +43,91 @@ func checkpointParams(e *Engine) []checkpoint.Param {
 	return list
 }
 
-// ExportCheckpoint writes a checkpoint's draft in the format that the servers load.
-func ExportCheckpoint(loaded *checkpoint.Loaded, dir string, dtype tensors.DType) error {
-	var draft domino.DraftConfig
-	if err := json.Unmarshal(loaded.State.DraftJSON, &draft); err != nil {
-		return fail.New(fail.Other, "", "trainer: %s: draft_config: %w", loaded.Path(), err)
-	}
-	r, err := recipe.FromFlat(loaded.State.Recipe)
-	if err != nil {
-		return fmt.Errorf("trainer: %s: %w", loaded.Path(), err)
-	}
-	cfg, err := exportConfig(draft, r)
-	if err != nil {
-		return err
-	}
-	var list []export.Tensor
-	for _, p := range domino.Params(draft) {
-		list = append(list, export.Tensor{Name: p.Name, Shape: p.Shape, Data: func() ([]float32, error) { return loaded.Tensor(p.Name) }})
-	}
-	return export.Write(dir, cfg, list, export.Options{DType: dtype, TrainedTheta: loaded.State.RopeTheta,
-		Provenance: export.Provenance{TokenizerSHA256: loaded.State.Tokenizer, DraftTokens: r.EvalDraftTokens,
-			Versions: map[string]string{"vkdomino": Version()}, Recipe: loaded.State.RecipeJSON}})
+// ExportOptions say how a checkpoint is exported.
+type ExportOptions struct {
+	DType  tensors.DType // BF16 or F32
+	Target string        // folder of the target; "": the recipe's
+	Check  *ExportCheck  // loaded; nil: nothing is decoded
+
+	damage func(dir string) error // called between writing and reading back by tests
 }
 
-// exportConfig is the export's config.json; what only the target says is read from its config.json.
-func exportConfig(d domino.DraftConfig, r *recipe.Resolved) (export.Config, error) {
-	target, err := model.ReadConfig(r.ModelPath)
+// ExportCheckpoint writes a checkpoint's draft in the format that the servers load. With a
+// check that is not met, or when ctx ends meanwhile, nothing is left at dir but what was there.
+func ExportCheckpoint(ctx context.Context, d *pair.Draft, dir string, opt ExportOptions) (ExportReport, error) {
+	var report ExportReport
+	state := d.Checkpoint().State
+	cfg, err := exportConfig(d, opt.Target)
 	if err != nil {
-		return export.Config{}, fmt.Errorf("trainer: export reads %s: %w", filepath.Join(r.ModelPath, "config.json"), err)
+		return report, err
 	}
-	bos, err := json.Marshal(target.BOS)
-	if err != nil {
-		return export.Config{}, err
+	var list []export.Tensor
+	for _, p := range domino.Params(d.Config) {
+		list = append(list, export.Tensor{Name: p.Name, Shape: p.Shape, Data: func() ([]float32, error) { return d.Weights(p.Name) }})
 	}
-	eos, err := json.Marshal(target.EOS)
+	options := export.Options{DType: opt.DType, TrainedTheta: state.RopeTheta,
+		Provenance: export.Provenance{TokenizerSHA256: state.Tokenizer, DraftTokens: d.DraftTokens,
+			Versions: map[string]string{"vkdomino": Version()}, Recipe: state.RecipeJSON}}
+	if opt.Check != nil {
+		options.Check = func(written string) (err error) {
+			if opt.damage != nil {
+				if err := opt.damage(written); err != nil {
+					return err
+				}
+			}
+			report, err = opt.Check.run(ctx, d, written, opt.DType)
+			return err
+		}
+	}
+	return report, export.Write(dir, cfg, list, options)
+}
+
+// targetFacts is what an export states of its target beside the draft's own sizes. A
+// checkpoint carries it, so that it can be exported where the target is not.
+type targetFacts struct {
+	MaxPositions     int             `json:"max_position_embeddings"`
+	InitializerRange float64         `json:"initializer_range"`
+	RopeTheta        float64         `json:"rope_theta"`
+	BOS              json.RawMessage `json:"bos_token_id"`
+	EOS              json.RawMessage `json:"eos_token_id"`
+}
+
+func factsOf(target *model.Config) (f targetFacts, err error) {
+	f = targetFacts{MaxPositions: target.MaxPositions, InitializerRange: target.InitializerRange, RopeTheta: target.RopeTheta}
+	if f.BOS, err = json.Marshal(target.BOS); err != nil {
+		return f, err
+	}
+	f.EOS, err = json.Marshal(target.EOS)
+	return f, err
+}
+
+// readFacts reads config.json of the folder, by default the recipe's, or where there is no such
+// file what the checkpoint says of it.
+func readFacts(d *pair.Draft, dir string) (f targetFacts, err error) {
+	asked, carried := dir != "", d.Checkpoint().State.TargetJSON
+	if !asked {
+		dir = d.Recipe.ModelPath
+	}
+	target, err := model.ReadConfig(dir)
+	switch {
+	case err == nil:
+		if err := domino.CheckDraft(d.Config, target); err != nil {
+			return f, fmt.Errorf("trainer: export: %w", err)
+		}
+		return factsOf(target)
+	case !asked && len(carried) > 0 && errors.Is(err, fs.ErrNotExist):
+		if err := json.Unmarshal(carried, &f); err != nil {
+			return f, fail.New(fail.Other, "give the target with --target", "trainer: %s: target_config: %w", d.Path, err)
+		}
+		return f, nil
+	}
+	return f, fmt.Errorf("trainer: export reads %s: %w", filepath.Join(dir, "config.json"), err)
+}
+
+// exportConfig is the export's config.json.
+func exportConfig(draft *pair.Draft, targetDir string) (export.Config, error) {
+	d, r := draft.Config, draft.Recipe
+	target, err := readFacts(draft, targetDir)
 	if err != nil {
 		return export.Config{}, err
 	}
@@ -85,7 +139,7 @@ func exportConfig(d domino.DraftConfig, r *recipe.Resolved) (export.Config, erro
 		Domino: d.Domino, HiddenSize: d.HiddenSize, NumHiddenLayers: d.NumLayers, NumAttentionHeads: d.NumHeads, NumKeyValueHeads: d.NumKVHeads,
 		HeadDim: d.HeadDim, IntermediateSize: d.IntermediateSize, VocabSize: d.VocabSize, MaxPositionEmbeddings: target.MaxPositions,
 		RMSNormEps: d.RMSNormEps, InitializerRange: target.InitializerRange, RopeTheta: target.RopeTheta, RopeScaling: scaling,
-		NumTargetLayers: d.NumTargetLayers, BosTokenID: bos, EosTokenID: eos}
+		NumTargetLayers: d.NumTargetLayers, BosTokenID: target.BOS, EosTokenID: target.EOS}
 	if d.Domino {
 		cfg.ShiftLabel, cfg.PureDraftPrefixLen, cfg.GRUHiddenDim, cfg.EmbDim = d.ShiftLabel, d.PureDraftPrefixLen, d.GRUHiddenDim, d.EmbDim
 	}

@@ -144,6 +144,14 @@ func (r *run) freshState() error {
 	if err != nil {
 		return err
 	}
+	facts, err := factsOf(r.Target)
+	if err != nil {
+		return err
+	}
+	carried, err := json.Marshal(facts)
+	if err != nil {
+		return err
+	}
 	paths := map[string]string{}
 	if path := r.Recipe.ChatTemplate; path != "" {
 		text, err := os.ReadFile(path)
@@ -157,7 +165,7 @@ func (r *run) freshState() error {
 		paths[keyEvalData] = r.Eval.SHA256
 	}
 	r.state = checkpoint.State{TotalSteps: r.Total, Seed: r.Recipe.Seed, RNGScheme: rngScheme, RopeTheta: r.Recipe.Theta,
-		Recipe: r.Recipe.Flat(), RecipeJSON: full, DraftJSON: draft, Program: Version(), Target: target,
+		Recipe: r.Recipe.Flat(), RecipeJSON: full, DraftJSON: draft, TargetJSON: carried, Program: Version(), Target: target,
 		Tokenizer: r.Tokenizer.SHA256(), Data: r.Data.SHA256, PathSHA256: paths}
 	return nil
 }
@@ -186,6 +194,9 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 		if err := json.Unmarshal(old.Trainer, &r.loop); err != nil {
 			return corruptCheckpoint(loaded, "state.json: trainer: %w", err)
 		}
+	}
+	if t := r.opt.Context.Tuning(); t != nil {
+		t.Fix(r.loop.Kernels)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vkdomino/internal/fail"
+	"vkdomino/ops"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
 )
@@ -65,6 +66,26 @@ func TestSameRecipeGivesSameBits(t *testing.T) {
 	y, err := load(t, checkpoint.Dir(other, steps)).Tensor("fc.weight")
 	require.NoError(t, err)
 	require.NotEqual(t, x, y, "another seed must give another draft")
+}
+
+// A run that goes on keeps the kernels that were chosen for its products.
+func TestResumeKeepsTheChosenKernels(t *testing.T) {
+	chosen, dir, c := map[string]string{"nt 64x64x64 f32": "T3 128x128x64 by 256"}, t.TempDir(), sharedContext(t)
+	t.Cleanup(func() { c.Tune(nil) })
+	tuning := func(kernels map[string]string) *ops.Tuning {
+		tuning, err := ops.NewTuning(c.Device)
+		require.NoError(t, err)
+		tuning.Fix(kernels)
+		c.Tune(tuning)
+		return tuning
+	}
+	tuning(chosen)
+	_, err := train(t, dir, 2, Options{})
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	later := tuning(map[string]string{"nt 64x64x64 f32": "T2 64x64x32 of 32x32"})
+	_, err = train(t, dir, 1, Options{})
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.Equal(t, chosen["nt 64x64x64 f32"], later.Kernels()["nt 64x64x64 f32"])
 }
 
 // A checkpoint of an earlier step is what counts; rows of metrics beyond it are written again.

@@ -1,13 +1,16 @@
 package trainer
 
 import (
+	"context"
 	"encoding/json"
 	"path/filepath"
 	"time"
 
+	"vkdomino/domino"
 	"vkdomino/internal/fail"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
+	"vkdomino/trainer/pair"
 )
 
 // The files that a run writes into its output folder beside checkpoints.
@@ -27,6 +30,9 @@ func (r *run) save() error {
 	st.SamplesConsumed = int64(epoch*r.Length.BatchesPerEpoch()+batch) * int64(r.Recipe.BatchSize)
 	st.Wall = r.wall + time.Since(r.started).Seconds()
 	st.LogTail = r.tail
+	if t := r.opt.Context.Tuning(); t != nil {
+		r.loop.Kernels = t.Kernels()
+	}
 	loop, err := json.Marshal(r.loop)
 	if err != nil {
 		return err
@@ -78,11 +84,37 @@ func (r *run) summarize() error {
 	return metrics.PlotCurves(filepath.Join(r.Recipe.OutputDir, curvesFile), rows)
 }
 
+// exportLoaded exports a checkpoint. Where the run has evaluated, its decoder checks the
+// export, which costs a moment; otherwise the target is not there as a whole, and `vkdomino
+// export` has the check.
 func (r *run) exportLoaded(loaded *checkpoint.Loaded) error {
 	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
-	if err := ExportCheckpoint(loaded, dir, exportDType); err != nil {
+	draft, err := pair.OfCheckpoint(loaded)
+	if err != nil {
+		return err
+	}
+	opt := ExportOptions{DType: exportDType, Check: r.exportCheck(draft)}
+	report, err := ExportCheckpoint(context.Background(), draft, dir, opt)
+	if err != nil {
 		return err
 	}
 	r.printf("exported the draft: %s", dir)
+	if opt.Check != nil {
+		r.printf("%s", report)
+	} else {
+		r.printf("not checked by decoding, for which this run has no decoder at hand; `vkdomino export` checks any checkpoint")
+	}
 	return nil
+}
+
+// exportCheck is a check with the engine's decoder and the first prompts of the evaluations;
+// nil without one. The engine's draft is overwritten.
+func (r *run) exportCheck(d *pair.Draft) *ExportCheck {
+	if r.engine == nil || r.engine.Decoder == nil {
+		return nil
+	}
+	e, prompts := r.engine, r.Eval.Prompts
+	return &ExportCheck{Context: e.Context, Target: e.Target, DType: e.Config.Precision, Stops: r.Eval.Stops,
+		Prompts: prompts[:min(exportPrompts, len(prompts))], MaxNew: min(exportNewTokens, r.Recipe.EvalMaxNewTokens),
+		draft: &domino.DraftModel{Config: d.Config, Params: e.Draft.Params}, decoder: e.Decoder, asked: d.DraftTokens}
 }

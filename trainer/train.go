@@ -57,6 +57,8 @@ type loopState struct {
 	SkippedInRow int       `json:"skipped_in_row"`
 	SkippedAt    []int     `json:"skipped_at"` // steps of the last window
 	Accuracy     []float64 `json:"accuracy"`   // since the last estimate of the acceptance length
+
+	Kernels map[string]string `json:"kernels,omitempty"` // ops.Tuning's choices, which fix the bits of products in tier T3
 }
 
 // Train runs a session to its end, from what it finds in the output folder, and exports the

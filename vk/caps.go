@@ -14,31 +14,12 @@ import (
 	vulkan "github.com/vulkan-go/vulkan"
 )
 
-// Tier names the set of kernels that suits a device.
-type Tier int
-
-// The tiers that exist. TierAuto picks by the device.
-const (
-	TierAuto Tier = iota - 1
-	T0            // CPU drivers (lavapipe): subgroup-shuffle GEMM
-	T1            // any GPU: shared-memory FMA GEMM
-)
-
-func (t Tier) String() string {
-	switch t {
-	case T0:
-		return "T0 (CPU: subgroup shuffle)"
-	case T1:
-		return "T1 (GPU: shared-memory FMA)"
-	}
-	return "auto"
-}
-
 // Info describes a physical device: what it is, its limits, and what it lacks.
 type Info struct {
 	Index              int
 	Name, Kind         string // Kind: discrete, integrated, virtual, cpu, other
 	Driver, DriverInfo string
+	Identity           string // of device and driver: changes with either
 	APIVersion         string
 	CPU                bool
 	MaxBindingBytes    int64 // maxStorageBufferRange
@@ -48,19 +29,23 @@ type Info struct {
 	HeapBytes          int64    // the largest device-local heap
 	Missing            []string // what vkdomino needs and the device does not offer
 
+	Matrices          []Matrix          // cooperative matrices that there are kernels for, the best first
+	WorkgroupMatrices []WorkgroupMatrix // cooperative matrices of a workgroup
+	MatrixLanes       int               // the subgroup size of kernels with cooperative matrices
+	MatrixDimension   int               // the largest dimension of a workgroup's matrix
+	ReservedShared    int               // shared memory that the driver keeps for a workgroup's matrices, in bytes
+
 	minSubgroup, maxSubgroup int
+	fullSubgroups            bool
 	canRequireSize           bool
+	matrix, memoryModel      bool // features: cooperativeMatrix, vulkanMemoryModel with device scope
+	bfloat16, float16        bool // components of matrices
+	core13                   bool // Vulkan 1.3 or newer
+	workgroupMatrix          bool
+	statistics               bool // pipelineExecutableInfo
 	queueFamily              uint32
 	timestampBits            uint32
 	timestampPeriod          float64 // nanoseconds of a tick
-}
-
-// Tier is the tier chosen for the device.
-func (i Info) Tier() Tier {
-	if i.CPU && i.SubgroupSize <= 16 {
-		return T0
-	}
-	return T1
 }
 
 const (
@@ -102,21 +87,31 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	v := props.ApiVersion
 	core13 := v >= vulkan.MakeVersion(1, 3, 0)
 	sizeControl := core13 || hasDeviceExtension(p, extSizeControl)
+	have := matrixExtensions(p, v)
+	if sizeControl {
+		have |= C.SHIM_SIZE_CONTROL
+	}
+	if v >= vulkan.MakeVersion(1, 2, 0) || hasDeviceExtension(p, extDriverProps) {
+		have |= C.SHIM_DRIVER
+	}
 	var caps C.shim_caps
-	C.shim_capabilities(unsafe.Pointer(p), cbool(sizeControl), cbool(v >= vulkan.MakeVersion(1, 2, 0) || hasDeviceExtension(p, extDriverProps)), &caps)
+	C.shim_capabilities(unsafe.Pointer(p), have, &caps)
 
 	info := Info{Index: index, Name: vulkan.ToString(props.DeviceName[:]), Kind: deviceKinds[props.DeviceType],
 		Driver: C.GoString(&caps.driverName[0]), DriverInfo: C.GoString(&caps.driverInfo[0]),
 		APIVersion:      fmt.Sprintf("%d.%d.%d", v>>22, v>>12&0x3ff, v&0xfff),
+		Identity:        fmt.Sprintf("%04x-%04x-%08x-%x", props.VendorID, props.DeviceID, props.DriverVersion, props.PipelineCacheUUID),
 		CPU:             props.DeviceType == vulkan.PhysicalDeviceTypeCpu,
 		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
 		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
 		HeapBytes: largestLocalHeap(p), minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
-		canRequireSize: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0 && caps.requiredSubgroupSizeStages&stageComputeBit != 0}
+		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
+	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
 	if info.Kind == "" {
 		info.Kind = "other"
 	}
+	info.describeMatrices(p, &caps, props.VendorID)
 	var bits C.uint32_t
 	family := C.shim_compute_queue_family(unsafe.Pointer(p), &bits)
 	info.queueFamily, info.timestampBits = uint32(family), uint32(bits)

@@ -67,6 +67,10 @@ func Open(opt Options) (*Device, error) {
 	if d.tier == TierAuto {
 		d.tier = info.Tier()
 	}
+	if err := d.checkTier(d.tier); err != nil {
+		in.close()
+		return nil, err
+	}
 	if opt.MinLimits {
 		d.MaxBindingBytes, d.SharedBytes, d.MaxInvocations = minimumBindingBytes, minimumSharedBytes, minimumInvocations
 	}
@@ -85,10 +89,15 @@ func (d *Device) create() error {
 	if hasDeviceExtension(d.physical, extPortableChild) {
 		extensions = append(extensions, extPortableChild+"\x00")
 	}
-	if d.canRequireSize && hasDeviceExtension(d.physical, extSizeControl) {
+	if d.fullSubgroups && hasDeviceExtension(d.physical, extSizeControl) {
 		extensions = append(extensions, extSizeControl+"\x00")
 	}
-	chain := C.shim_feature_chain(cbool(d.canRequireSize))
+	more, want := d.extensionsFor(d.tier)
+	extensions = append(extensions, more...)
+	if d.fullSubgroups {
+		want |= C.SHIM_SIZE_CONTROL
+	}
+	chain := C.shim_feature_chain(want)
 	defer C.free(chain)
 	queues := []vulkan.DeviceQueueCreateInfo{{SType: vulkan.StructureTypeDeviceQueueCreateInfo,
 		QueueFamilyIndex: d.queueFamily, QueueCount: 1, PQueuePriorities: []float32{1}}}

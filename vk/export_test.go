@@ -60,3 +60,28 @@ const SubmitWork = submitWork
 
 // Choose is choose.
 func Choose(list []Info, index int) (Info, error) { return choose(list, index) }
+
+// WithMatrices is a GPU with cooperative matrices: of a subgroup, and, where there are some, of a workgroup.
+func WithMatrices(list []Matrix, workgroup ...WorkgroupMatrix) Info {
+	i := Info{Name: "GPU", SubgroupSize: 32, MatrixLanes: 32, core13: true, float16: true, matrix: true, memoryModel: true, fullSubgroups: true,
+		Matrices: list, WorkgroupMatrices: workgroup, workgroupMatrix: len(workgroup) > 0}
+	i.bfloat16 = i.BF16Matrices()
+	return i
+}
+
+// Without takes a feature from a device.
+func (i Info) Without(feature string) Info {
+	switch feature {
+	case "matrices":
+		i.matrix = false
+	case "memory model":
+		i.memoryModel = false
+	case "full subgroups":
+		i.fullSubgroups = false
+	case "bfloat16":
+		i.bfloat16 = false
+	case "Vulkan 1.3":
+		i.core13 = false
+	}
+	return i
+}

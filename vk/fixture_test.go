@@ -72,11 +72,21 @@ const lanes = 64 // invocations of a workgroup of the kernel
 
 func newBench(t *testing.T, d *vk.Device) *bench {
 	t.Helper()
+	b := &bench{t: t, device: d}
+	s := b.shader(false)
+	var err error
+	b.add, err = d.NewPipeline(s.Name, s.SPIRV, s.Buffers, s.PushBytes, s.Spec)
+	require.NoError(t, err)
+	return b
+}
+
+// shader is what the kernel is made of.
+func (b *bench) shader(statistics bool) vk.Shader {
+	b.t.Helper()
 	spirv, err := shaders.SPIRV("add.f32")
-	require.NoError(t, err)
-	add, err := d.NewPipeline("add", spirv, 3, 16, []uint32{lanes, uint32(max(1, lanes/d.SubgroupSize)), 0})
-	require.NoError(t, err)
-	return &bench{t, d, add}
+	require.NoError(b.t, err)
+	return vk.Shader{Name: "add", SPIRV: spirv, Buffers: 3, PushBytes: 16,
+		Spec: []uint32{lanes, uint32(max(1, lanes/b.device.SubgroupSize)), 0}, Statistics: statistics}
 }
 
 func sharedBench(t *testing.T) *bench { return newBench(t, testgpu.Device(t)) }

@@ -151,7 +151,7 @@ func openInstance(validation bool) (*instance, error) {
 func (in *instance) create(validation bool) error {
 	info := vulkan.InstanceCreateInfo{SType: vulkan.StructureTypeInstanceCreateInfo,
 		PApplicationInfo: &vulkan.ApplicationInfo{SType: vulkan.StructureTypeApplicationInfo,
-			PApplicationName: "vkdomino\x00", PEngineName: "vkdomino\x00", ApiVersion: vulkan.MakeVersion(1, 2, 0)}}
+			PApplicationName: "vkdomino\x00", PEngineName: "vkdomino\x00", ApiVersion: vulkan.MakeVersion(1, 3, 0)}}
 	if validation {
 		info.PpEnabledLayerNames = []string{validationLayer + "\x00"}
 		info.PpEnabledExtensionNames = append(info.PpEnabledExtensionNames, extDebugUtils+"\x00", extValidation+"\x00")

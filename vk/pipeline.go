@@ -22,37 +22,53 @@ const layoutFlagPush = 1 // VK_DESCRIPTOR_SET_LAYOUT_CREATE_PUSH_DESCRIPTOR_BIT_
 
 // Pipeline is a compiled kernel.
 type Pipeline struct {
-	Name      string
-	device    *Device
-	buffers   int
-	pushBytes int
-	module    vulkan.ShaderModule
-	setLayout vulkan.DescriptorSetLayout
-	layout    vulkan.PipelineLayout
-	handle    vulkan.Pipeline
+	Name       string
+	device     *Device
+	buffers    int
+	statistics bool
+	pushBytes  int
+	module     vulkan.ShaderModule
+	setLayout  vulkan.DescriptorSetLayout
+	layout     vulkan.PipelineLayout
+	handle     vulkan.Pipeline
 }
 
-// NewPipeline compiles a SPIR-V module whose entry point is main, with storage
-// buffers at bindings 0 to buffers-1 of set 0, pushBytes of push constants, and
-// 32-bit specialisation constants 0 to len(spec)-1. Kernels use subgroup
-// operations across the device's subgroup size, which is requested where it varies.
+// Shader is what a pipeline is made of: a SPIR-V module whose entry point is main, with storage
+// buffers at bindings 0 to Buffers-1 of set 0, PushBytes of push constants, and 32-bit
+// specialisation constants 0 to len(Spec)-1.
+type Shader struct {
+	Name               string
+	SPIRV              []uint32
+	Buffers, PushBytes int
+	Spec               []uint32
+	Lanes              int  // the subgroup size, requested where it varies, of full subgroups; 0 for Info.SubgroupSize
+	Statistics         bool // ask the driver to keep what Pipeline.Statistics returns
+}
+
+// NewPipeline compiles a kernel that uses subgroup operations across the device's subgroup size.
 func (d *Device) NewPipeline(name string, spirv []uint32, buffers, pushBytes int, spec []uint32) (*Pipeline, error) {
-	if buffers > MaxBuffers || pushBytes > MaxPushBytes || len(spirv) == 0 {
+	return d.Compile(Shader{Name: name, SPIRV: spirv, Buffers: buffers, PushBytes: pushBytes, Spec: spec})
+}
+
+// Compile compiles a kernel.
+func (d *Device) Compile(s Shader) (*Pipeline, error) {
+	if s.Buffers > MaxBuffers || s.PushBytes > MaxPushBytes || len(s.SPIRV) == 0 {
 		return nil, fmt.Errorf("vk: pipeline %s: %d buffers (at most %d), %d push bytes (at most %d), %d words of SPIR-V",
-			name, buffers, MaxBuffers, pushBytes, MaxPushBytes, len(spirv))
+			s.Name, s.Buffers, MaxBuffers, s.PushBytes, MaxPushBytes, len(s.SPIRV))
 	}
-	p := &Pipeline{Name: name, device: d, buffers: buffers, pushBytes: pushBytes}
-	if err := p.create(spirv, spec); err != nil {
+	p := &Pipeline{Name: s.Name, device: d, buffers: s.Buffers, pushBytes: s.PushBytes,
+		statistics: s.Statistics && d.statistics && d.tier >= T2}
+	if err := p.create(s); err != nil {
 		p.destroy()
-		return nil, fmt.Errorf("vk: pipeline %s: %w", name, err)
+		return nil, fmt.Errorf("vk: pipeline %s: %w", s.Name, err)
 	}
 	d.pipelines = append(d.pipelines, p)
 	return p, nil
 }
 
-func (p *Pipeline) create(spirv, spec []uint32) error {
+func (p *Pipeline) create(s Shader) error {
 	d := p.device
-	mod := vulkan.ShaderModuleCreateInfo{SType: vulkan.StructureTypeShaderModuleCreateInfo, CodeSize: uint(4 * len(spirv)), PCode: spirv}
+	mod := vulkan.ShaderModuleCreateInfo{SType: vulkan.StructureTypeShaderModuleCreateInfo, CodeSize: uint(4 * len(s.SPIRV)), PCode: s.SPIRV}
 	defer mod.Free()
 	var module vulkan.ShaderModule
 	if err := check(vulkan.CreateShaderModule(d.handle, &mod, nil, &module), "vkCreateShaderModule"); err != nil {
@@ -62,16 +78,19 @@ func (p *Pipeline) create(spirv, spec []uint32) error {
 	if err := p.createLayout(); err != nil {
 		return err
 	}
-	var size C.uint32_t
+	size, full := C.uint32_t(0), s.Lanes > 0
 	if d.canRequireSize && d.minSubgroup < d.maxSubgroup {
-		size = C.uint32_t(d.SubgroupSize)
+		size, full = C.uint32_t(d.SubgroupSize), true
+		if s.Lanes > 0 {
+			size = C.uint32_t(s.Lanes)
+		}
 	}
 	var first *C.uint32_t
-	if len(spec) > 0 {
-		first = (*C.uint32_t)(unsafe.Pointer(&spec[0]))
+	if len(s.Spec) > 0 {
+		first = (*C.uint32_t)(unsafe.Pointer(&s.Spec[0]))
 	}
 	var handle unsafe.Pointer
-	r := C.shim_create_pipeline(unsafe.Pointer(d.handle), unsafe.Pointer(p.module), unsafe.Pointer(p.layout), size, C.uint32_t(len(spec)), first, &handle)
+	r := C.shim_create_pipeline(unsafe.Pointer(d.handle), unsafe.Pointer(p.module), unsafe.Pointer(p.layout), size, cbool(full), cbool(p.statistics), C.uint32_t(len(s.Spec)), first, &handle)
 	p.handle = vulkan.Pipeline(handle)
 	return check(vulkan.Result(r), "vkCreateComputePipelines")
 }

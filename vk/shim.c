@@ -9,7 +9,11 @@ enum {
 	ST_FEATURES_2 = 1000059000, ST_PROPERTIES_2 = 1000059001, ST_16BIT_STORAGE = 1000083000, ST_SUBGROUP_PROPERTIES = 1000094000,
 	ST_DEBUG_MESSENGER = 1000128004, ST_DRIVER_PROPERTIES = 1000196000, ST_SIZE_CONTROL_PROPERTIES = 1000225000,
 	ST_REQUIRED_SUBGROUP_SIZE = 1000225001, ST_SIZE_CONTROL_FEATURES = 1000225002, ST_VALIDATION_FEATURES = 1000247000,
-	STAGE_COMPUTE = 0x20, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
+	ST_FLOAT16_INT8 = 1000082000, ST_BFLOAT16 = 1000141000, ST_MEMORY_MODEL = 1000211000, ST_EXECUTABLE_FEATURES = 1000269000,
+	ST_PIPELINE_INFO = 1000269001, ST_EXECUTABLE_PROPERTIES = 1000269002, ST_EXECUTABLE_INFO = 1000269003, ST_EXECUTABLE_STATISTIC = 1000269004,
+	ST_MATRIX_FEATURES = 1000506000, ST_MATRIX_PROPERTIES = 1000506001, ST_MATRIX2_FEATURES = 1000593000, ST_FLEXIBLE_MATRIX = 1000593001,
+	ST_MATRIX2_PROPERTIES = 1000593002,
+	STAGE_COMPUTE = 0x20, CAPTURE_STATISTICS = 0x40, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
 	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_BOTTOM = 0x2000, PIPE_HOST = 0x4000,
 	ACCESS_SHADER_READ = 0x20, ACCESS_SHADER_WRITE = 0x40, ACCESS_TRANSFER_READ = 0x800, ACCESS_TRANSFER_WRITE = 0x1000, ACCESS_HOST_READ = 0x2000,
 	SEVERITY_ERROR = 0x1000, VALIDATE_SYNCHRONIZATION = 4, NOT_PRESENT = -7,
@@ -24,6 +28,10 @@ static int (*enumerate_device_extensions)(shim_handle, const char *, uint32_t *,
 static void (*get_queue_families)(shim_handle, uint32_t *, ShimQueueFamilyProperties *);
 static void (*get_features2)(shim_handle, ShimFeatures2 *);
 static void (*get_properties2)(shim_handle, ShimProperties2 *);
+static int (*get_matrices)(shim_handle, uint32_t *, ShimMatrixProperties *);
+static int (*get_flexible_matrices)(shim_handle, uint32_t *, ShimFlexibleMatrixProperties *);
+static int (*get_executables)(shim_handle, const ShimPipelineInfo *, uint32_t *, ShimExecutableProperties *);
+static int (*get_statistics)(shim_handle, const ShimExecutableInfo *, uint32_t *, ShimExecutableStatistic *);
 static int (*create_messenger)(shim_handle, const ShimMessengerCreateInfo *, const void *, shim_handle *);
 static void (*destroy_messenger)(shim_handle, shim_handle, const void *);
 static int (*create_pipelines)(shim_handle, shim_handle, uint32_t, const ShimComputePipelineCreateInfo *, const void *, shim_handle *);
@@ -61,6 +69,8 @@ int shim_load_instance(void *instance) {
 	INSTANCE_FN(get_queue_families, "vkGetPhysicalDeviceQueueFamilyProperties");
 	INSTANCE_FN(get_features2, "vkGetPhysicalDeviceFeatures2");
 	INSTANCE_FN(get_properties2, "vkGetPhysicalDeviceProperties2");
+	INSTANCE_FN(get_matrices, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+	INSTANCE_FN(get_flexible_matrices, "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV");
 	INSTANCE_FN(create_messenger, "vkCreateDebugUtilsMessengerEXT");
 	INSTANCE_FN(destroy_messenger, "vkDestroyDebugUtilsMessengerEXT");
 	return get_device_proc && enumerate_device_extensions && get_queue_families && get_features2 && get_properties2;
@@ -79,6 +89,8 @@ int shim_load_device(void *device) {
 	DEVICE_FN(cmd_timestamp, "vkCmdWriteTimestamp");
 	DEVICE_FN(queue_submit, "vkQueueSubmit");
 	DEVICE_FN(wait_fences, "vkWaitForFences");
+	DEVICE_FN(get_executables, "vkGetPipelineExecutablePropertiesKHR");
+	DEVICE_FN(get_statistics, "vkGetPipelineExecutableStatisticsKHR");
 	return create_pipelines && cmd_bind_pipeline && cmd_push_descriptors && cmd_push_constants && cmd_dispatch && cmd_barrier &&
 		cmd_copy && cmd_fill && cmd_reset_queries && cmd_timestamp && queue_submit && wait_fences;
 }
@@ -136,39 +148,109 @@ int shim_compute_queue_family(void *physical, uint32_t *timestampBits) {
 	return family;
 }
 
-void shim_capabilities(void *physical, int haveSizeControl, int haveDriver, shim_caps *out) {
+// Puts a structure before a pNext chain.
+#define CHAIN(chain, structure) ((structure).pNext = (chain), (chain) = &(structure))
+
+void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 	ShimSubgroupSizeControlFeatures fc = {ST_SIZE_CONTROL_FEATURES};
-	Shim16BitStorageFeatures f16 = {ST_16BIT_STORAGE, haveSizeControl ? &fc : NULL};
-	ShimFeatures2 f2 = {ST_FEATURES_2, &f16};
-	get_features2(physical, &f2);
+	Shim16BitStorageFeatures f16 = {ST_16BIT_STORAGE};
+	ShimMemoryModelFeatures fm = {ST_MEMORY_MODEL};
+	ShimFloat16Int8Features ff = {ST_FLOAT16_INT8};
+	ShimMatrixFeatures fk = {ST_MATRIX_FEATURES};
+	ShimBfloat16Features fb = {ST_BFLOAT16};
+	ShimMatrix2Features f2 = {ST_MATRIX2_FEATURES};
+	ShimExecutableFeatures fe = {ST_EXECUTABLE_FEATURES};
+	ShimFeatures2 features = {ST_FEATURES_2};
+	CHAIN(features.pNext, f16);
+	if (have & SHIM_SIZE_CONTROL) CHAIN(features.pNext, fc);
+	if (have & SHIM_CORE_1_2) CHAIN(features.pNext, fm), CHAIN(features.pNext, ff);
+	if (have & SHIM_MATRIX) CHAIN(features.pNext, fk);
+	if (have & SHIM_BFLOAT16) CHAIN(features.pNext, fb);
+	if (have & SHIM_MATRIX2) CHAIN(features.pNext, f2);
+	if (have & SHIM_STATISTICS) CHAIN(features.pNext, fe);
+	get_features2(physical, &features);
 	ShimSubgroupSizeControlProperties pc = {ST_SIZE_CONTROL_PROPERTIES};
-	ShimDriverProperties pd = {ST_DRIVER_PROPERTIES, haveSizeControl ? &pc : NULL};
-	ShimSubgroupProperties ps = {ST_SUBGROUP_PROPERTIES, haveDriver ? (void *)&pd : pd.pNext};
-	ShimProperties2 p2 = {ST_PROPERTIES_2, &ps};
-	get_properties2(physical, &p2);
-	memset(out, 0, sizeof *out);
-	out->storage16 = f16.storageBuffer16BitAccess;
-	out->subgroupSizeControl = fc.subgroupSizeControl;
-	out->fullSubgroups = fc.computeFullSubgroups;
-	out->subgroupSize = ps.subgroupSize;
-	out->subgroupStages = ps.supportedStages;
-	out->subgroupOperations = ps.supportedOperations;
-	out->minSubgroupSize = pc.minSubgroupSize;
-	out->maxSubgroupSize = pc.maxSubgroupSize;
-	out->requiredSubgroupSizeStages = pc.requiredSubgroupSizeStages;
+	ShimDriverProperties pd = {ST_DRIVER_PROPERTIES};
+	ShimSubgroupProperties ps = {ST_SUBGROUP_PROPERTIES};
+	ShimMatrix2Properties pm = {ST_MATRIX2_PROPERTIES};
+	ShimProperties2 properties = {ST_PROPERTIES_2};
+	CHAIN(properties.pNext, ps);
+	if (have & SHIM_SIZE_CONTROL) CHAIN(properties.pNext, pc);
+	if (have & SHIM_DRIVER) CHAIN(properties.pNext, pd);
+	if (have & SHIM_MATRIX2) CHAIN(properties.pNext, pm);
+	get_properties2(physical, &properties);
+	*out = (shim_caps){
+		.storage16 = f16.storageBuffer16BitAccess, .subgroupSizeControl = fc.subgroupSizeControl, .fullSubgroups = fc.computeFullSubgroups,
+		.memoryModel = fm.vulkanMemoryModel && fm.vulkanMemoryModelDeviceScope, .float16 = ff.shaderFloat16, .matrix = fk.cooperativeMatrix,
+		.bfloat16Matrix = fb.shaderBFloat16Type && fb.shaderBFloat16CooperativeMatrix,
+		.workgroupMatrix = f2.cooperativeMatrixWorkgroupScope && f2.cooperativeMatrixFlexibleDimensions && f2.cooperativeMatrixTensorAddressing,
+		.statistics = fe.pipelineExecutableInfo, .workgroupMatrixSize = pm.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize,
+		.matrixDimension = pm.cooperativeMatrixFlexibleDimensionsMaxDimension,
+		.reservedShared = pm.cooperativeMatrixWorkgroupScopeReservedSharedMemory, .subgroupSize = ps.subgroupSize,
+		.subgroupStages = ps.supportedStages, .subgroupOperations = ps.supportedOperations, .minSubgroupSize = pc.minSubgroupSize,
+		.maxSubgroupSize = pc.maxSubgroupSize, .requiredSubgroupSizeStages = pc.requiredSubgroupSizeStages,
+	};
 	memcpy(out->driverName, pd.driverName, sizeof out->driverName);
 	memcpy(out->driverInfo, pd.driverInfo, sizeof out->driverInfo);
 }
 
-// The pNext chain for vkCreateDevice; C memory that the caller frees with free().
-void *shim_feature_chain(int sizeControl) {
-	struct { Shim16BitStorageFeatures f16; ShimSubgroupSizeControlFeatures fc; } *chain = calloc(1, sizeof *chain);
-	chain->f16.sType = ST_16BIT_STORAGE;
-	chain->f16.storageBuffer16BitAccess = 1;
-	if (sizeControl) {
-		chain->f16.pNext = &chain->fc;
-		chain->fc = (ShimSubgroupSizeControlFeatures){ST_SIZE_CONTROL_FEATURES, NULL, 1, 1};
+static uint32_t fixed_matrices(void *physical, shim_matrix *out, uint32_t room) {
+	uint32_t n = 0;
+	if (!get_matrices || get_matrices(physical, &n, NULL) || n == 0) return 0;
+	ShimMatrixProperties *list = calloc(n, sizeof *list);
+	for (uint32_t i = 0; i < n; i++) list[i].sType = ST_MATRIX_PROPERTIES;
+	if (get_matrices(physical, &n, list)) n = 0;
+	if (n > room) n = room;
+	for (uint32_t i = 0; i < n; i++) {
+		ShimMatrixProperties *p = &list[i];
+		out[i] = (shim_matrix){p->MSize, p->NSize, p->KSize, p->AType, p->BType, p->CType, p->ResultType, p->saturatingAccumulation, p->scope, 0};
 	}
+	free(list);
+	return n;
+}
+
+// The products of cooperative matrices that a device lists, at most room of them: those of fixed sizes, or with
+// flexible those of any multiple of a granularity. The device must list the extension.
+uint32_t shim_matrices(void *physical, int flexible, shim_matrix *out, uint32_t room) {
+	if (!flexible) return fixed_matrices(physical, out, room);
+	uint32_t n = 0;
+	if (!get_flexible_matrices || get_flexible_matrices(physical, &n, NULL) || n == 0) return 0;
+	ShimFlexibleMatrixProperties *list = calloc(n, sizeof *list);
+	for (uint32_t i = 0; i < n; i++) list[i].sType = ST_FLEXIBLE_MATRIX;
+	if (get_flexible_matrices(physical, &n, list)) n = 0;
+	if (n > room) n = room;
+	for (uint32_t i = 0; i < n; i++) {
+		ShimFlexibleMatrixProperties *p = &list[i];
+		out[i] = (shim_matrix){p->MGranularity, p->NGranularity, p->KGranularity, p->AType, p->BType, p->CType, p->ResultType,
+			p->saturatingAccumulation, p->scope, p->workgroupInvocations};
+	}
+	free(list);
+	return n;
+}
+
+// The pNext chain for vkCreateDevice; C memory that the caller frees with free().
+void *shim_feature_chain(uint32_t want) {
+	struct {
+		Shim16BitStorageFeatures f16; ShimSubgroupSizeControlFeatures fc; ShimMemoryModelFeatures fm; ShimFloat16Int8Features ff;
+		ShimMatrixFeatures fk; ShimBfloat16Features fb; ShimMatrix2Features f2; ShimExecutableFeatures fe;
+	} *all = calloc(1, sizeof *all);
+	void *chain = NULL;
+	all->fc = (ShimSubgroupSizeControlFeatures){ST_SIZE_CONTROL_FEATURES, NULL, 1, 1};
+	all->fm = (ShimMemoryModelFeatures){ST_MEMORY_MODEL, NULL, 1, 1};
+	all->ff = (ShimFloat16Int8Features){ST_FLOAT16_INT8, NULL, 1};
+	all->fk = (ShimMatrixFeatures){ST_MATRIX_FEATURES, NULL, 1};
+	all->fb = (ShimBfloat16Features){ST_BFLOAT16, NULL, 1, 0, 1};
+	all->f2 = (ShimMatrix2Features){ST_MATRIX2_FEATURES, .cooperativeMatrixWorkgroupScope = 1, .cooperativeMatrixFlexibleDimensions = 1,
+		.cooperativeMatrixTensorAddressing = 1};
+	all->fe = (ShimExecutableFeatures){ST_EXECUTABLE_FEATURES, NULL, 1};
+	all->f16 = (Shim16BitStorageFeatures){ST_16BIT_STORAGE, NULL, 1};
+	if (want & SHIM_SIZE_CONTROL) CHAIN(chain, all->fc);
+	if (want & SHIM_MATRIX) CHAIN(chain, all->fm), CHAIN(chain, all->fk);
+	if (want & SHIM_FLOAT16) CHAIN(chain, all->ff);
+	if (want & SHIM_BFLOAT16) CHAIN(chain, all->fb);
+	if (want & SHIM_MATRIX2) CHAIN(chain, all->f2);
+	if (want & SHIM_STATISTICS) CHAIN(chain, all->fe);
+	CHAIN(chain, all->f16); // the first member, whose address is the allocation's
 	return chain;
 }
 
@@ -204,16 +286,38 @@ void shim_destroy_messenger(void *instance, void *messenger) {
 	if (destroy_messenger) destroy_messenger(instance, messenger, NULL);
 }
 
-int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, uint32_t specCount, const uint32_t *spec, void **out) {
+int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, int full, int statistics, uint32_t specCount, const uint32_t *spec, void **out) {
 	ShimSpecializationMapEntry entries[16];
 	if (specCount > 16) return NOT_PRESENT;
 	for (uint32_t i = 0; i < specCount; i++) entries[i] = (ShimSpecializationMapEntry){i, i * 4, 4};
 	ShimSpecializationInfo info = {specCount, entries, specCount * 4, spec};
 	ShimRequiredSubgroupSize required = {ST_REQUIRED_SUBGROUP_SIZE, NULL, subgroupSize};
-	ShimComputePipelineCreateInfo create = {ST_COMPUTE_PIPELINE, NULL, 0,
-		{ST_SHADER_STAGE, subgroupSize ? &required : NULL, subgroupSize ? FULL_SUBGROUPS : 0, STAGE_COMPUTE, module, "main", specCount ? &info : NULL},
+	ShimComputePipelineCreateInfo create = {ST_COMPUTE_PIPELINE, NULL, statistics ? CAPTURE_STATISTICS : 0,
+		{ST_SHADER_STAGE, subgroupSize ? &required : NULL, full ? FULL_SUBGROUPS : 0, STAGE_COMPUTE, module, "main", specCount ? &info : NULL},
 		layout, NULL, 0};
 	return create_pipelines(device, NULL, 1, &create, NULL, out);
+}
+
+// What the driver tells of a pipeline that was created with statistics, at most room of it.
+uint32_t shim_statistics(void *device, void *pipeline, shim_statistic *out, uint32_t room) {
+	const ShimPipelineInfo info = {ST_PIPELINE_INFO, NULL, pipeline};
+	uint32_t executables = 0, found = 0;
+	if (!get_executables || !get_statistics || get_executables(device, &info, &executables, NULL)) return 0;
+	for (uint32_t e = 0; e < executables; e++) {
+		const ShimExecutableInfo executable = {ST_EXECUTABLE_INFO, NULL, pipeline, e};
+		uint32_t n = 0;
+		if (get_statistics(device, &executable, &n, NULL) || n == 0) continue;
+		ShimExecutableStatistic *list = calloc(n, sizeof *list);
+		for (uint32_t i = 0; i < n; i++) list[i].sType = ST_EXECUTABLE_STATISTIC;
+		if (get_statistics(device, &executable, &n, list)) n = 0;
+		for (uint32_t i = 0; i < n && found < room; i++, found++) {
+			memcpy(out[found].name, list[i].name, sizeof out->name);
+			out[found].format = list[i].format;
+			out[found].value = list[i].value;
+		}
+		free(list);
+	}
+	return found;
 }
 
 static void record_dispatch(void *commandBuffer, const shim_op *op) {

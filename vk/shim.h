@@ -43,6 +43,30 @@ typedef struct { int32_t sType; void *pNext; uint64_t properties[103]; } ShimPro
 typedef struct { int32_t sType; void *pNext; uint32_t subgroupSize, supportedStages, supportedOperations, quadOperationsInAllStages; } ShimSubgroupProperties;
 typedef struct { int32_t sType; void *pNext; uint32_t minSubgroupSize, maxSubgroupSize, maxComputeWorkgroupSubgroups, requiredSubgroupSizeStages; } ShimSubgroupSizeControlProperties;
 typedef struct { int32_t sType; void *pNext; int32_t driverID; char driverName[256], driverInfo[256]; uint8_t conformanceVersion[4]; } ShimDriverProperties;
+typedef struct { int32_t sType; void *pNext; uint32_t vulkanMemoryModel, vulkanMemoryModelDeviceScope, vulkanMemoryModelAvailabilityVisibilityChains; } ShimMemoryModelFeatures;
+typedef struct { int32_t sType; void *pNext; uint32_t shaderFloat16, shaderInt8; } ShimFloat16Int8Features;
+typedef struct { int32_t sType; void *pNext; uint32_t cooperativeMatrix, cooperativeMatrixRobustBufferAccess; } ShimMatrixFeatures;
+typedef struct { int32_t sType; void *pNext; uint32_t shaderBFloat16Type, shaderBFloat16DotProduct, shaderBFloat16CooperativeMatrix; } ShimBfloat16Features;
+typedef struct {
+	int32_t sType; void *pNext; uint32_t cooperativeMatrixWorkgroupScope, cooperativeMatrixFlexibleDimensions, cooperativeMatrixReductions,
+		cooperativeMatrixConversions, cooperativeMatrixPerElementOperations, cooperativeMatrixTensorAddressing, cooperativeMatrixBlockLoads;
+} ShimMatrix2Features;
+typedef struct {
+	int32_t sType; void *pNext; uint32_t cooperativeMatrixWorkgroupScopeMaxWorkgroupSize, cooperativeMatrixFlexibleDimensionsMaxDimension,
+		cooperativeMatrixWorkgroupScopeReservedSharedMemory;
+} ShimMatrix2Properties;
+typedef struct {
+	int32_t sType; void *pNext; uint32_t MSize, NSize, KSize; int32_t AType, BType, CType, ResultType; uint32_t saturatingAccumulation; int32_t scope;
+} ShimMatrixProperties;
+typedef struct {
+	int32_t sType; void *pNext; uint32_t MGranularity, NGranularity, KGranularity; int32_t AType, BType, CType, ResultType;
+	uint32_t saturatingAccumulation; int32_t scope; uint32_t workgroupInvocations;
+} ShimFlexibleMatrixProperties;
+typedef struct { int32_t sType; void *pNext; uint32_t pipelineExecutableInfo; } ShimExecutableFeatures;
+typedef struct { int32_t sType; const void *pNext; shim_handle pipeline; } ShimPipelineInfo;
+typedef struct { int32_t sType; void *pNext; uint32_t stages; char name[256], description[256]; uint32_t subgroupSize; } ShimExecutableProperties;
+typedef struct { int32_t sType; const void *pNext; shim_handle pipeline; uint32_t executableIndex; } ShimExecutableInfo;
+typedef struct { int32_t sType; void *pNext; char name[256], description[256]; int32_t format; uint64_t value; } ShimExecutableStatistic;
 typedef struct {
 	int32_t sType; const void *pNext; uint32_t flags; const char *pMessageIdName; int32_t messageIdNumber; const char *pMessage;
 } ShimMessengerCallbackDataHead; // the leading members of VkDebugUtilsMessengerCallbackDataEXT
@@ -67,12 +91,26 @@ typedef struct {
 	uint32_t push[SHIM_PUSH_WORDS];
 } shim_op;
 
+// What a device lists and what to enable: bits of the masks that the functions below take.
+enum {
+	SHIM_SIZE_CONTROL = 1, SHIM_DRIVER = 2, SHIM_CORE_1_2 = 4, SHIM_MATRIX = 8, SHIM_BFLOAT16 = 16, SHIM_MATRIX2 = 32, SHIM_STATISTICS = 64,
+	SHIM_FLOAT16 = 128,
+};
+
 typedef struct {
 	uint32_t storage16, subgroupSizeControl, fullSubgroups;
+	uint32_t memoryModel, float16, matrix, bfloat16Matrix, workgroupMatrix, statistics;
+	uint32_t workgroupMatrixSize, matrixDimension, reservedShared; // limits of matrices of workgroup scope
 	uint32_t subgroupSize, subgroupStages, subgroupOperations;
 	uint32_t minSubgroupSize, maxSubgroupSize, requiredSubgroupSizeStages;
 	char driverName[256], driverInfo[256];
 } shim_caps;
+
+// A product of cooperative matrices that a device lists: sizes, or granularities for any size; component types and
+// scope as in the Vulkan registry. invocations is 0 for a scope other than the workgroup.
+typedef struct { uint32_t m, n, k; int32_t a, b, c, result; uint32_t saturating; int32_t scope; uint32_t invocations; } shim_matrix;
+
+typedef struct { char name[256]; int32_t format; uint64_t value; } shim_statistic;
 
 void *shim_open_loader(const char *name);
 int shim_load_global(void *getInstanceProcAddr);
@@ -82,12 +120,14 @@ int shim_has_layer(const char *name);
 int shim_has_instance_extension(const char *layer, const char *name);
 int shim_has_device_extension(void *physical, const char *name);
 int shim_compute_queue_family(void *physical, uint32_t *timestampBits);
-void shim_capabilities(void *physical, int haveSizeControl, int haveDriver, shim_caps *out);
-void *shim_feature_chain(int sizeControl);
+void shim_capabilities(void *physical, uint32_t have, shim_caps *out);
+uint32_t shim_matrices(void *physical, int flexible, shim_matrix *out, uint32_t room);
+void *shim_feature_chain(uint32_t want);
 void *shim_validation_chain(int synchronization, uintptr_t user);
 int shim_create_messenger(void *instance, uintptr_t user, void **out);
 void shim_destroy_messenger(void *instance, void *messenger);
-int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, uint32_t specCount, const uint32_t *spec, void **out);
+int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, int full, int statistics, uint32_t specCount, const uint32_t *spec, void **out);
+uint32_t shim_statistics(void *device, void *pipeline, shim_statistic *out, uint32_t room);
 void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n, int last);
 int shim_submit(void *queue, void *commandBuffer, void *fence);
 int shim_wait(void *device, void *fence, uint64_t nanoseconds);

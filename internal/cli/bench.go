@@ -58,7 +58,11 @@ func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype t
 	defer closeDevice(device, &err)
 	out := cmd.OutOrStdout()
 	printBenchDevice(out, device)
-	report, err := do(ops.New(device), dtype, out)
+	c, err := newContext(device)
+	if err != nil {
+		return err
+	}
+	report, err := do(c, dtype, out)
 	if err != nil || f.json == "" {
 		return err
 	}

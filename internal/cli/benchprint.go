@@ -118,12 +118,12 @@ func printGemm(w io.Writer, r *bench.GemmReport) {
 	if r.Device.CPU {
 		fmt.Fprintf(w, " %14s", "GF/s/core")
 	}
-	fmt.Fprintln(w, "  kernel, workgroups")
+	fmt.Fprintln(w, "  tile; kernel, workgroups")
 	for _, g := range r.Rows {
 		fmt.Fprintf(w, "%-20s %-6s %s %10.4g %7.1f%%", g.GemmShape, g.Layout, spread(g.Time), g.Tera, 100*g.Share)
 		if r.Device.CPU {
 			fmt.Fprintf(w, " %14.2f", g.PerProcessor)
 		}
-		fmt.Fprintf(w, "  %s\n", g.Kernel)
+		fmt.Fprintf(w, "  %s; %s\n", g.Tile, g.Kernel)
 	}
 }

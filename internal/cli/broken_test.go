@@ -280,6 +280,8 @@ func brokenRuns() []broken {
 			want: []string{"memory plan: ", "the run needs", "training.per_device_train_batch_size"}},
 		{name: "device: none", code: 1, env: []string{"VK_DRIVER_FILES=/dev/null", "VK_ICD_FILENAMES=/dev/null"}, want: []string{"no usable Vulkan device", "mesa-vulkan-drivers"}},
 		{name: "device: none, doctor", code: 1, args: []string{"doctor"}, env: []string{"VK_DRIVER_FILES=/dev/null", "VK_ICD_FILENAMES=/dev/null"}, want: []string{"no usable Vulkan device"}},
+		{name: "device: no such tier", code: 2, env: []string{"VKDOMINO_TIER=fast"}, want: []string{`tier: want auto, 0, 1, 2 or 3, got "fast"`, "unset VKDOMINO_TIER"}},
+		{name: "device: a tier that it lacks", code: 2, env: []string{"VKDOMINO_TIER=3"}, want: []string{"tier T3", "it lacks", "unset VKDOMINO_TIER"}},
 		{name: "device: no such number", code: 1, with: []string{"run.device=99"}, want: []string{"device 99"}},
 	}
 }

@@ -88,9 +88,13 @@ func argCount(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// openDevice opens a device by its number, -1 for the best one.
+// openDevice opens a device by its number, -1 for the best one, in the tier that the environment asks for.
 func openDevice(index int) (*vk.Device, error) {
-	return vk.Open(vk.Options{Index: index, Tier: vk.TierAuto})
+	tier, err := vk.ParseTier(os.Getenv(vk.TierVariable))
+	if err != nil {
+		return nil, err
+	}
+	return vk.Open(vk.Options{Index: index, Tier: tier})
 }
 
 // closeDevice closes a device; validation messages, if a layer is on, become an error.

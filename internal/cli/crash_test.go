@@ -12,12 +12,17 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vkdomino/internal/testgpu"
 )
 
 // Processes killed at random moments, and one that is asked to stop: the run ends with the
-// bits of one that nobody disturbed. Source: testing.md §2.5.
+// bits of one that nobody disturbed.
 func TestKilledRunEndsWithTheBitsOfAnUndisturbedOne(t *testing.T) {
-	const total, kills = 40, 5
+	total, kills := 40, 5
+	if testgpu.Nightly() {
+		total, kills = 420, 100
+	}
 	args := train("training.max_steps="+strconv.Itoa(total), "training.save_steps=3", "training.save_total_limit=2")
 	whole, killed := t.TempDir(), t.TempDir()
 	r := run(t, command(t, whole, args...))
@@ -148,7 +153,7 @@ func TestReadOnlyFolder(t *testing.T) {
 }
 
 // Twenty steps with checkpoints and export under the validation layer and its synchronisation
-// checks: not a message of error severity. Source: testing.md §2.8.
+// checks: not a message of error severity.
 func TestValidationLayerIsSilent(t *testing.T) {
 	dir := t.TempDir()
 	cmd := command(t, dir, train("training.max_steps=20", "training.save_steps=8", "training.gradient_accumulation_steps=2", "run.precision=bf16")...)

@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
-	"vkdomino/model"
 	"vkdomino/ops"
 	"vkdomino/trainer/data"
 	"vkdomino/trainer/evaluate"
+	"vkdomino/trainer/pair"
 )
 
 // checkFlags is the command line of data check.
@@ -62,14 +62,18 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags) (err error) {
 	if f.seqLen < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1 {
 		return fail.New(fail.Usage, hint, "data check: want --seq-len and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.seqLen, f.batch, f.rows)
 	}
-	target, err := evaluate.OpenTarget(f.model, f.template)
+	target, err := pair.OpenTarget(f.model, f.template)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	census, err := data.TakeCensus(data.Options{Path: f.data, Tokenizer: target.Tokenizer, Template: target.Template,
-		BOS: target.Specials.BOS, EOS: target.Specials.EOS, Pad: target.Specials.Pad, SeqLen: f.seqLen, SampleSize: f.rows,
-		AnswerOnly: !f.everything, SuperviseEndOfTurn: f.endOfTurn, FilterConsecutive: true})
+	opt, err := target.Options()
+	if err != nil {
+		return err
+	}
+	opt.Path, opt.SeqLen, opt.SampleSize = f.data, f.seqLen, f.rows
+	opt.AnswerOnly, opt.SuperviseEndOfTurn, opt.FilterConsecutive = !f.everything, f.endOfTurn, true
+	census, err := data.TakeCensus(opt)
 	if err != nil {
 		return err
 	}
@@ -115,7 +119,7 @@ func printCensus(w io.Writer, path string, n *data.Census) {
 func percent(part, whole int) float64 { return 100 * float64(part) / float64(max(whole, 1)) }
 
 // agreement runs the target over the rows.
-func agreement(ctx context.Context, f checkFlags, target *evaluate.Target, rows []data.Row) (a evaluate.Agreement, err error) {
+func agreement(ctx context.Context, f checkFlags, target *pair.Target, rows []data.Row) (a evaluate.Agreement, err error) {
 	dtype, err := parsePrecision(f.precision)
 	if err != nil {
 		return a, err
@@ -135,11 +139,8 @@ func agreement(ctx context.Context, f checkFlags, target *evaluate.Target, rows 
 	defer closeDevice(device, &err)
 	c := ops.New(device)
 	defer c.Release()
-	m, err := model.NewTarget(c, target.Config, target.Config.NumLayers-1, max(longest, 1), dtype)
+	m, err := target.Load(c, max(longest, 1), dtype)
 	if err != nil {
-		return a, err
-	}
-	if err := m.Load(c, target.Weights); err != nil {
 		return a, err
 	}
 	show, end := counter("reading with the target", len(rows))

@@ -13,12 +13,10 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
-	"vkdomino/model"
 	"vkdomino/ops"
-	"vkdomino/tensors"
 	"vkdomino/trainer"
-	"vkdomino/trainer/data"
 	"vkdomino/trainer/evaluate"
+	"vkdomino/trainer/pair"
 )
 
 // runDigits of the digest that identifies a run stand in each row of its output.
@@ -86,7 +84,7 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	if err != nil {
 		return err
 	}
-	target, err := evaluate.OpenTarget(f.target, f.template)
+	target, err := pair.OpenTarget(f.target, f.template)
 	if err != nil {
 		return err
 	}
@@ -101,7 +99,7 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	}
 	defer closeDevice(device, &err)
 	build := func(c *ops.Context) (*domino.Decoder, error) {
-		return newTargetDecoder(c, target, min(f.batch, survey.Rows), survey.Longest+f.maxNew, dtype)
+		return pair.NewDecoder(c, target, nil, domino.DecoderConfig{Slots: min(f.batch, survey.Rows), Context: survey.Longest + f.maxNew}, dtype)
 	}
 	plan, err := trainer.PlanOf(func(c *ops.Context) error { _, err := build(c); return err })
 	if err != nil {
@@ -128,8 +126,12 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 }
 
 // prepare reads the whole input once, before the device is opened.
-func (f *regenerateFlags) prepare(target *evaluate.Target) (r evaluate.Regeneration, s evaluate.Survey, err error) {
-	opt := data.Options{Path: f.data, Tokenizer: target.Tokenizer, Template: target.Template, BOS: target.Specials.BOS, EOS: target.Specials.EOS}
+func (f *regenerateFlags) prepare(target *pair.Target) (r evaluate.Regeneration, s evaluate.Survey, err error) {
+	opt, err := target.Options()
+	if err != nil {
+		return r, s, err
+	}
+	opt.Path = f.data
 	if s, err = evaluate.SurveyPrompts(opt, f.rows); err != nil {
 		return r, s, err
 	}
@@ -138,14 +140,14 @@ func (f *regenerateFlags) prepare(target *evaluate.Target) (r evaluate.Regenerat
 			"data regenerate: %s:%d: want at most the target's max_position_embeddings, %d tokens, of prompt and answer, got %d and %d", f.data, s.Line, most, s.Longest, f.maxNew)
 	}
 	r = evaluate.Regeneration{Data: opt, Rows: f.rows, Out: f.out, Batch: f.batch, Options: domino.DecodeOptions{MaxNewTokens: f.maxNew,
-		StopTokens: evaluate.Stops(target.Config, target.Tokenizer, target.Specials.EOS),
+		StopTokens: target.Stops,
 		Sampling:   ops.Filter{Temperature: f.temperature, TopK: f.topK, TopP: f.topP}, Seed: f.seed}}
 	r.Run, err = f.identity(target, s, r.Options.StopTokens)
 	return r, s, err
 }
 
 // identity is a digest of all that the answers depend on, but for the device.
-func (f *regenerateFlags) identity(target *evaluate.Target, s evaluate.Survey, stops []int32) (string, error) {
+func (f *regenerateFlags) identity(target *pair.Target, s evaluate.Survey, stops []int32) (string, error) {
 	fingerprint, err := trainer.Fingerprint(f.target, target.Config, target.Weights)
 	if err != nil {
 		return "", err
@@ -156,18 +158,4 @@ func (f *regenerateFlags) identity(target *evaluate.Target, s evaluate.Survey, s
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])[:runDigits], nil
-}
-
-// newTargetDecoder uploads a target that decodes alone. In a dry context it only counts.
-func newTargetDecoder(c *ops.Context, t *evaluate.Target, slots, tokens int, dtype tensors.DType) (*domino.Decoder, error) {
-	target, err := model.NewTarget(c, t.Config, t.Config.NumLayers-1, domino.RopePositions(tokens, nil), dtype)
-	if err != nil {
-		return nil, err
-	}
-	if !c.Dry() {
-		if err := target.Load(c, t.Weights); err != nil {
-			return nil, err
-		}
-	}
-	return domino.NewDecoder(c, domino.DecoderConfig{Target: target, Slots: slots, Context: tokens})
 }

@@ -38,7 +38,10 @@ func newDoctorCommand() *cobra.Command {
 func printDevice(d vk.Info) {
 	fmt.Printf("device %d: %s (%s)\n", d.Index, d.Name, d.Kind)
 	fmt.Printf("  driver            %s %s, Vulkan %s\n", d.Driver, d.DriverInfo, d.APIVersion)
-	fmt.Printf("  tier              %s\n", d.Tier())
+	fmt.Printf("  tier              %s; can run %s\n", d.Tier(), tierList(d))
+	if len(d.Matrices) > 0 {
+		fmt.Printf("  matrices          %s\n", strings.Trim(fmt.Sprint(d.Matrices), "[]"))
+	}
 	fmt.Printf("  subgroup size     %d\n", d.SubgroupSize)
 	fmt.Printf("  largest binding   %d MiB\n", d.MaxBindingBytes>>20)
 	fmt.Printf("  shared memory     %d KiB, %d invocations in a workgroup\n", d.SharedBytes>>10, d.MaxInvocations)
@@ -46,6 +49,15 @@ func printDevice(d vk.Info) {
 	if len(d.Missing) > 0 {
 		fmt.Printf("  cannot be used: it lacks %s\n", strings.Join(d.Missing, ", "))
 	}
+}
+
+// tierList names the tiers that a device can be asked for.
+func tierList(d vk.Info) string {
+	var names []string
+	for _, t := range d.Tiers() {
+		names = append(names, t.String()[:2])
+	}
+	return strings.Join(names, ", ")
 }
 
 func doctorRecipe(args []string) (err error) {

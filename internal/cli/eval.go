@@ -14,6 +14,7 @@ import (
 	"vkdomino/ops"
 	"vkdomino/tensors"
 	"vkdomino/trainer/evaluate"
+	"vkdomino/trainer/pair"
 	"vkdomino/trainer/recipe"
 	"vkdomino/vk"
 )
@@ -91,8 +92,8 @@ func measure(ctx context.Context, f evalFlags) (result *evaluate.Result, err err
 // evaluation is what eval has opened.
 type evaluation struct {
 	flags   evalFlags // with their defaults filled in
-	target  *evaluate.Target
-	drafts  []*evaluate.Source
+	target  *pair.Target
+	drafts  []*pair.Draft
 	prompts [][]int32
 }
 
@@ -113,7 +114,7 @@ func (e *evaluation) open() error {
 		if path == "" {
 			continue
 		}
-		s, err := evaluate.OpenDraft(path)
+		s, err := pair.OpenDraft(path)
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func (e *evaluation) open() error {
 		return err
 	}
 	var err error
-	if e.target, err = evaluate.OpenTarget(e.flags.target, e.flags.template); err != nil {
+	if e.target, err = pair.OpenTarget(e.flags.target, e.flags.template); err != nil {
 		return err
 	}
 	for _, s := range e.drafts {
@@ -195,8 +196,7 @@ func (f *evalFlags) dtype() (tensors.DType, error) {
 func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Result, error) {
 	c, f := ops.New(device), e.flags
 	defer c.Release()
-	opt := evaluate.Options{MaxNewTokens: f.maxNew, Batch: f.batch,
-		Stops: evaluate.Stops(e.target.Config, e.target.Tokenizer, e.target.Specials.EOS)}
+	opt := evaluate.Options{MaxNewTokens: f.maxNew, Batch: f.batch, Stops: e.target.Stops}
 	result := &evaluate.Result{FormatVersion: evaluate.FormatVersion, Target: f.target, Data: f.data, Device: device.Name, Precision: f.precision,
 		Prompts: len(e.prompts), MaxNewTokens: f.maxNew, Batch: min(f.batch, len(e.prompts)), Resamples: evaluate.DefaultResamples}
 	fmt.Fprintf(os.Stderr, "decoding %d prompts on %s\n", len(e.prompts), device.Name)
@@ -246,15 +246,10 @@ func (e *evaluation) loadTarget(c *ops.Context) (*model.Target, error) {
 	for _, s := range e.drafts {
 		block = max(block, s.Config.BlockSize)
 	}
-	cfg := e.target.Config
-	target, err := model.NewTarget(c, cfg, cfg.NumLayers-1, evaluate.Positions(e.prompts, e.flags.maxNew, block), dtype)
-	if err != nil {
-		return nil, err
-	}
-	return target, target.Load(c, e.target.Weights)
+	return e.target.Load(c, evaluate.Positions(e.prompts, e.flags.maxNew, block), dtype)
 }
 
-func (e *evaluation) decoder(c *ops.Context, target *model.Target, s *evaluate.Source, opt evaluate.Options) (*domino.Decoder, error) {
+func (e *evaluation) decoder(c *ops.Context, target *model.Target, s *pair.Draft, opt evaluate.Options) (*domino.Decoder, error) {
 	dtype, err := e.flags.dtype()
 	if err != nil {
 		return nil, err

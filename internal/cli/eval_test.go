@@ -66,10 +66,15 @@ func TestEvalPage(t *testing.T) {
 	require.NoError(t, writePage(&out, r))
 	text := out.String()
 	require.Contains(t, text, "&lt;target&gt;")
-	require.Equal(t, 6, strings.Count(text, "<svg"))
+	require.Equal(t, 7, strings.Count(text, "<svg"), "one for both drafts, three of each")
 	require.Contains(t, text, "2.250 – 2.750")
 	require.Contains(t, text, ">75.0<")
+	require.NotContains(t, text, ">0.0<", "bars of nothing have no number")
 	require.NotContains(t, text, "NaN")
 	require.NotContains(t, text, "ZgotmplZ")
 	require.NotContains(t, text, "http")
+
+	narrow := barChart("", numbers(17), []series{{values: make([]float64, 17)}, {values: append([]float64{12.34}, make([]float64, 16)...)}}, false, "%.1f")
+	require.Equal(t, "12", narrow.Bars[1].Text, "no room for decimals")
+	require.Contains(t, narrow.Bars[1].Tip, "12.3")
 }

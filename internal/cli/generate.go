@@ -16,21 +16,22 @@ import (
 	"vkdomino/internal/fail"
 	"vkdomino/ops"
 	"vkdomino/tensors"
-	"vkdomino/trainer"
+	"vkdomino/trainer/pair"
 )
 
 // generateFlags is the command line of generate.
 type generateFlags struct {
-	target, draft, prompt string
-	chat, compare         bool
-	maxNew, draftTokens   int
-	candidates, device    int
-	filter                ops.Filter
-	seed                  uint64
-	sampling, precision   string
-	input                 io.Reader
-	text                  *os.File // answers
-	summary               io.Writer
+	targetDir, draftDir string
+	prompt              string
+	chat, compare       bool
+	maxNew, draftTokens int
+	candidates, device  int
+	filter              ops.Filter
+	seed                uint64
+	sampling, precision string
+	input               io.Reader
+	text                *os.File // answers
+	summary             io.Writer
 }
 
 func newGenerateCommand() *cobra.Command {
@@ -38,9 +39,10 @@ func newGenerateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate --target DIR [--draft DIR] [--prompt TEXT | --chat]",
 		Short: "Decode speculatively with a draft: text as it is verified, speed and acceptance length",
-		Long: "Decode with a target and an exported draft. Text goes to stdout as soon as the target has verified it; on a\n" +
-			"terminal what the draft got right is green (not with NO_COLOR). Tokens per second and the acceptance length τ\n" +
-			"go to stderr. With --chat each line of stdin is a user's message, rendered with the target's chat template.",
+		Long: "Decode with a target and a draft, which is an export or a checkpoint of a run. Text goes to stdout as soon as\n" +
+			"the target has verified it; on a terminal what the draft got right is green (not with NO_COLOR). Tokens per\n" +
+			"second and the acceptance length τ go to stderr. With --chat each line of stdin is a user's message, rendered\n" +
+			"with the target's chat template.",
 		Example: "  vkdomino generate --target Qwen3-0.6B --draft runs/my/export --prompt 'Once upon a time' --compare\n" +
 			"  vkdomino generate --target Qwen3-0.6B --draft runs/my/export --chat --temperature 0.7 --top-p 0.9",
 		Args: argCount(0, 0, "no arguments, a prompt comes with --prompt"),
@@ -50,8 +52,8 @@ func newGenerateCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.target, "target", "", "folder of the target")
-	flags.StringVar(&f.draft, "draft", "", "folder of an exported draft; default: the target alone")
+	flags.StringVar(&f.targetDir, "target", "", "folder of the target")
+	flags.StringVar(&f.draftDir, "draft", "", "an export or a checkpoint; default: the target alone")
 	flags.StringVar(&f.prompt, "prompt", "", "text to go on with")
 	flags.BoolVar(&f.chat, "chat", false, "chat: every line of stdin is a message")
 	flags.IntVar(&f.maxNew, "max-new-tokens", 128, "tokens of an answer at most")
@@ -75,11 +77,11 @@ func (f *generateFlags) check() (tensors.DType, error) {
 	switch {
 	case !ok:
 		return dtype, fail.New(fail.Usage, "", "--precision: want f32 or bf16, got %q", f.precision)
-	case f.target == "":
+	case f.targetDir == "":
 		return dtype, fail.New(fail.Usage, help, "--target: want a folder, got none")
 	case (f.prompt == "") == !f.chat:
 		return dtype, fail.New(fail.Usage, help, "want either --prompt TEXT or --chat")
-	case f.compare && f.draft == "":
+	case f.compare && f.draftDir == "":
 		return dtype, fail.New(fail.Usage, help, "--compare: want a draft to compare with, got none")
 	case f.maxNew < 1:
 		return dtype, fail.New(fail.Usage, "", "--max-new-tokens: want at least 1, got %d", f.maxNew)
@@ -98,15 +100,14 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	pair, err := trainer.OpenPair(f.target, f.draft)
-	if err != nil {
+	s := &speaker{generateFlags: f}
+	if s.target, s.draft, err = pair.Open(f.targetDir, f.draftDir, ""); err != nil {
 		return err
 	}
-	defer pair.Close()
-	if pair.Tokenizer == nil {
-		return fail.New(fail.Other, "give a target with its tokenizer", "generate: %s: want tokenizer.json, got none", f.target)
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.target.NeedTokenizer(); err != nil {
+		return err
 	}
-	s := &speaker{generateFlags: f, pair: pair}
 	if err := s.readPrompt(); err != nil {
 		return err
 	}
@@ -115,15 +116,10 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 		return err
 	}
 	defer closeDevice(device, &err)
-	cfg := domino.DecoderConfig{Slots: 1, Context: s.context, Candidates: f.candidates}
-	if pair.Draft != nil {
-		if cfg.DraftTokens = f.draftTokens; cfg.DraftTokens == 0 {
-			cfg.DraftTokens = pair.DraftTokens()
-		}
-	}
 	c := ops.New(device)
 	defer c.Release()
-	if s.decoder, err = pair.Load(c, cfg, dtype); err != nil {
+	cfg := domino.DecoderConfig{Slots: 1, Context: s.context, Candidates: f.candidates, DraftTokens: f.draftTokens}
+	if s.decoder, err = pair.NewDecoder(c, s.target, s.draft, cfg, dtype); err != nil {
 		return err
 	}
 	if err := s.warmUp(ctx); err != nil {
@@ -139,10 +135,18 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 // speaker answers prompts and shows the answers.
 type speaker struct {
 	generateFlags
-	pair    *trainer.Pair
+	target  *pair.Target
+	draft   *pair.Draft // nil: the target alone
 	decoder *domino.Decoder
 	context int     // tokens of a prompt and its answer at most
 	prompt  []int32 // of --prompt
+}
+
+func (s *speaker) close() error {
+	if s.draft == nil {
+		return s.target.Close()
+	}
+	return errors.Join(s.draft.Close(), s.target.Close())
 }
 
 // maxChat bounds the context of a chat, whose caches are allocated at its start.
@@ -151,31 +155,31 @@ const maxChat = 4096
 // readPrompt encodes --prompt and settles the length of the context.
 func (s *speaker) readPrompt() error {
 	if s.generateFlags.chat {
-		s.context = min(maxChat, s.pair.Target.MaxPositions)
+		s.context = min(maxChat, s.target.Config.MaxPositions)
 		return nil
 	}
 	var err error
-	if s.prompt, _, err = s.pair.Tokenizer.Encode(s.generateFlags.prompt); err != nil {
+	if s.prompt, _, err = s.target.Tokenizer.Encode(s.generateFlags.prompt); err != nil {
 		return err
 	}
 	s.context = len(s.prompt) + s.maxNew
-	if s.context > s.pair.Target.MaxPositions {
+	if s.context > s.target.Config.MaxPositions {
 		return fail.New(fail.Usage, "shorten the prompt or lower --max-new-tokens", "generate: prompt: want at most the target's %d tokens with the answer, got %d and an answer of %d",
-			s.pair.Target.MaxPositions, len(s.prompt), s.maxNew)
+			s.target.Config.MaxPositions, len(s.prompt), s.maxNew)
 	}
 	return nil
 }
 
 // answer decodes a prompt, shows its answer and what it cost, and returns the text.
 func (s *speaker) answer(ctx context.Context, prompt []int32) (string, error) {
-	p := newPrinter(s.text, s.pair, s.colours())
+	p := newPrinter(s.text, s.target, s.colours())
 	out, err := s.decode(ctx, prompt, false, p.tokens)
 	text, written := p.finish()
 	if err != nil || written != nil {
 		return text, errors.Join(interrupted(ctx, err), written)
 	}
 	g := out.Generations[0]
-	if s.pair.Draft == nil {
+	if s.draft == nil {
 		fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without a draft\n", len(g.Tokens), rate(out))
 		return text, nil
 	}
@@ -205,7 +209,7 @@ func (s *speaker) withoutDraft(ctx context.Context, prompt []int32, out *domino.
 }
 
 func (s *speaker) decode(ctx context.Context, prompt []int32, alone bool, show domino.OnTokens) (*domino.Decoding, error) {
-	opt := domino.DecodeOptions{MaxNewTokens: s.maxNew, StopTokens: s.pair.Stops, Sampling: s.filter, Method: domino.Method(s.sampling),
+	opt := domino.DecodeOptions{MaxNewTokens: s.maxNew, StopTokens: s.target.Stops, Sampling: s.filter, Method: domino.Method(s.sampling),
 		Seed: s.seed, NoDraft: alone}
 	return s.decoder.Generate(ctx, [][]int32{prompt}, opt, show)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vkdomino/internal/fail"
-	"vkdomino/trainer"
+	"vkdomino/trainer/pair"
 )
 
 const generationDir = "../../testdata/golden/gen-b8"
@@ -69,6 +69,7 @@ func TestGenerate(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 2, strings.Count(summary, "drafted tokens"), "two answers")
+	require.NotContains(t, summary, "> ", "only a terminal is asked")
 	require.NotEmpty(t, strings.TrimSpace(chat))
 }
 
@@ -111,15 +112,16 @@ func copyExport(t *testing.T, from, provenance string) string {
 
 // TestPrinter colours what the draft got right and leaves a stop token out.
 func TestPrinter(t *testing.T) {
-	pair, err := trainer.OpenPair(filepath.Join(generationDir, "target"), "")
+	target, err := pair.OpenTarget(filepath.Join(generationDir, "target"), "")
 	require.NoError(t, err)
-	ids, _, err := pair.Tokenizer.Encode("copy of é")
+	defer target.Close()
+	ids, _, err := target.Tokenizer.Encode("copy of é")
 	require.NoError(t, err)
 	for _, colour := range []bool{false, true} {
 		var out bytes.Buffer
-		p := newPrinter(&out, pair, colour)
+		p := newPrinter(&out, target, colour)
 		p.tokens(0, ids[:1], 0)
-		p.tokens(0, append(ids[1:len(ids):len(ids)], pair.Stops[0]), len(ids))
+		p.tokens(0, append(ids[1:len(ids):len(ids)], target.Stops[0]), len(ids))
 		text, err := p.finish()
 		require.NoError(t, err)
 		require.Equal(t, "copy of é", text)

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
+	"golang.org/x/term"
+
 	"vkdomino/internal/fail"
-	"vkdomino/trainer"
 	"vkdomino/trainer/data"
+	"vkdomino/trainer/pair"
 )
 
 const (
@@ -29,8 +32,8 @@ type printer struct {
 	err    error        // the first one of writing
 }
 
-func newPrinter(w io.Writer, pair *trainer.Pair, colour bool) *printer {
-	return &printer{w: w, stream: pair.Tokenizer.NewDecodeStream(false), stops: pair.Stops, colour: colour}
+func newPrinter(w io.Writer, target *pair.Target, colour bool) *printer {
+	return &printer{w: w, stream: target.Tokenizer.NewDecodeStream(false), stops: target.Stops, colour: colour}
 }
 
 // tokens writes a cycle's tokens, of which the first accepted ones were drafted. A stop token is not text.
@@ -74,19 +77,24 @@ type message struct {
 	Content string `json:"content"`
 }
 
-// chat answers every line of stdin, with all turns before it as context.
+// chat answers every line of stdin, with all turns before it as context. A terminal is asked for each.
 func (s *speaker) chat(ctx context.Context) error {
-	opt, err := trainer.ChatOptions(s.pair.TargetDir, s.pair.Tokenizer)
+	opt, err := s.target.ChatOptions()
 	if err != nil {
 		return err
 	}
 	var turns []message
+	asks := isTerminal(s.input)
 	lines := data.NewLines(s.input)
 	for {
-		fmt.Fprint(s.summary, "> ")
+		if asks {
+			fmt.Fprint(s.summary, "> ")
+		}
 		line, err := lines.Next()
 		if errors.Is(err, io.EOF) {
-			fmt.Fprintln(s.summary)
+			if asks {
+				fmt.Fprintln(s.summary)
+			}
 			return nil
 		}
 		if err != nil {
@@ -110,6 +118,12 @@ func (s *speaker) chat(ctx context.Context) error {
 		}
 		turns = append(turns, message{"assistant", text})
 	}
+}
+
+// isTerminal says whether someone types the input.
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // chatIDs renders and encodes all turns with the header of the next answer.

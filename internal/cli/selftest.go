@@ -10,7 +10,6 @@ import (
 	"vkdomino/internal/fail"
 	"vkdomino/internal/selftest"
 	"vkdomino/internal/selftest/cases"
-	"vkdomino/ops"
 	"vkdomino/tensors"
 )
 
@@ -61,7 +60,12 @@ func runSelftest(dirs []string, precision tensors.DType, index int) (err error) 
 	}
 	defer closeDevice(device, &err)
 	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
-	failed, context := 0, ops.New(device) // one for all cases: compiled kernels stay
+	context, err := newContext(device) // one for all cases: compiled kernels stay
+	if err != nil {
+		return err
+	}
+	defer warnTuning(context)
+	failed := 0
 	for _, dir := range dirs {
 		c, err := selftest.OpenAny(dir)
 		if err != nil {

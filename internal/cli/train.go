@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vkdomino/ops"
 	"vkdomino/trainer"
 	"vkdomino/trainer/recipe"
 	"vkdomino/vk"
@@ -58,7 +57,12 @@ func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags
 		device.Profile()
 		defer func() { printProfile(device) }()
 	}
-	return trainer.Train(ctx, session, trainer.Options{Fresh: flags.fresh, Out: os.Stdout, Context: ops.New(device)})
+	c, err := newContext(device)
+	if err != nil {
+		return err
+	}
+	defer warnTuning(c)
+	return trainer.Train(ctx, session, trainer.Options{Fresh: flags.fresh, Out: os.Stdout, Context: c})
 }
 
 func printProfile(d *vk.Device) {

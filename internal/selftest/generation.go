@@ -16,8 +16,8 @@ import (
 	"vkdomino/internal/fail"
 	"vkdomino/ops"
 	"vkdomino/tensors"
-	"vkdomino/trainer"
 	"vkdomino/trainer/data"
+	"vkdomino/trainer/pair"
 )
 
 // Runnable is a conformance case of either layout.
@@ -55,8 +55,9 @@ const (
 // acceptance lengths that the reference's decoder got, greedily. Source: spec.md §14.2.
 type Generation struct {
 	generationFile
-	dir  string
-	pair *trainer.Pair
+	dir    string
+	target *pair.Target
+	draft  *pair.Draft
 }
 
 // generationFile is generation.json.
@@ -87,7 +88,7 @@ func OpenGeneration(dir string) (*Generation, error) {
 	if err := json.Unmarshal(raw, &g.generationFile); err != nil {
 		return nil, fail.New(fail.Other, "", "selftest: %s: %w", path, err)
 	}
-	if g.pair, err = trainer.OpenPair(filepath.Join(dir, "target"), filepath.Join(dir, "export")); err != nil {
+	if g.target, g.draft, err = pair.Open(filepath.Join(dir, "target"), filepath.Join(dir, "export"), ""); err != nil {
 		return nil, fmt.Errorf("selftest: %w", err)
 	}
 	if err := g.check(); err != nil {
@@ -98,7 +99,7 @@ func OpenGeneration(dir string) (*Generation, error) {
 }
 
 func (g *Generation) check() error {
-	draft := g.pair.Draft.Config
+	draft := g.draft.Config
 	switch {
 	case len(g.Cases) == 0 || g.MaxNewTokens < 1:
 		return fail.New(fail.Other, "", "want cases of at least one new token, got %d of %d", len(g.Cases), g.MaxNewTokens)
@@ -111,7 +112,10 @@ func (g *Generation) check() error {
 }
 
 // Close closes the case's files.
-func (g *Generation) Close() { g.pair.Close() }
+func (g *Generation) Close() {
+	g.draft.Close()
+	g.target.Close()
+}
 
 // Run decodes every prompt with the draft and without, all together and one by one. Errors
 // count the prompts that differ from the reference; in bf16, whose rounding the reference
@@ -150,7 +154,7 @@ func (g *Generation) decode(c *ops.Context, slots int, alone bool, precision ten
 		opt.StopTokensOf = append(opt.StopTokensOf, k.Stops)
 		longest = max(longest, len(k.Prompt))
 	}
-	d, err := g.pair.Load(c, domino.DecoderConfig{Slots: slots, Context: longest + g.MaxNewTokens, DraftTokens: g.BlockSize - 1}, precision)
+	d, err := pair.NewDecoder(c, g.target, g.draft, domino.DecoderConfig{Slots: slots, Context: longest + g.MaxNewTokens, DraftTokens: g.BlockSize - 1}, precision)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -220,10 +224,10 @@ func (g *Generation) tokenizer(r *Report) error {
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return fail.New(fail.Other, "", "selftest: %s: %w", path, err)
 	}
-	tok := g.pair.Tokenizer
-	if tok == nil {
-		return fail.New(fail.Other, "", "selftest: %s: want tokenizer.json in %s", path, g.pair.TargetDir)
+	if err := g.target.NeedTokenizer(); err != nil {
+		return fmt.Errorf("selftest: %s: %w", path, err)
 	}
+	tok := g.target.Tokenizer
 	var encoded, decoded []int
 	for i, k := range f.Encode {
 		ids, _, err := tok.Encode(k.Text)
@@ -244,7 +248,7 @@ func (g *Generation) chats(r *Report, f tokenizerFile) error {
 	if len(f.Chat) == 0 {
 		return nil
 	}
-	opt, err := trainer.ChatOptions(g.pair.TargetDir, g.pair.Tokenizer)
+	opt, err := g.target.ChatOptions()
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,9 @@
 // validation message of error severity into a failure.
 //
 // The validation layer with its synchronisation checks is on unless the
-// environment says VKDOMINO_VALIDATION=0 (for benchmarks). VKDOMINO_TIER=0 or 1
-// asks for a tier, VKDOMINO_MIN_LIMITS=1 for the limits that Vulkan guarantees.
+// environment says VKDOMINO_VALIDATION=0 (for benchmarks). VKDOMINO_TIER=0 to 3
+// asks for a tier, VKDOMINO_MIN_LIMITS=1 for the limits that Vulkan guarantees,
+// VKDOMINO_NIGHTLY=1 for the long form of the tests that have one.
 package testgpu
 
 import (
@@ -18,16 +19,16 @@ import (
 )
 
 var open = sync.OnceValues(func() (*vk.Device, error) {
-	tier := vk.TierAuto
-	switch os.Getenv("VKDOMINO_TIER") {
-	case "0":
-		tier = vk.T0
-	case "1":
-		tier = vk.T1
+	tier, err := vk.ParseTier(os.Getenv(vk.TierVariable))
+	if err != nil {
+		return nil, err
 	}
 	return vk.Open(vk.Options{Index: -1, Tier: tier, Validation: os.Getenv("VKDOMINO_VALIDATION") != "0",
 		MinLimits: os.Getenv("VKDOMINO_MIN_LIMITS") == "1"})
 })
+
+// Nightly says whether tests that have a long form take it, as `make nightly` asks them to.
+func Nightly() bool { return os.Getenv("VKDOMINO_NIGHTLY") == "1" }
 
 // Device returns the process's device. When the test ends, validation messages since then fail it.
 func Device(t testing.TB) *vk.Device {

@@ -8,37 +8,51 @@
 // Every combination becomes a module gemm_t0.nt.bf16.spv, compiled with
 // -DLAYOUT_NT -DSTORAGE_BF16. Without such a line there is one module.
 //
+// A shader that the manifest's compiler is too old for names the one it needs,
+// and may name a target other than vulkan1.2:
+//
+//	// compiler: shaderc 2026.4 vulkan1.3
+//
+// Such a compiler, and the spirv-val beside it, are run by the words of -newer,
+// for example -newer "chroot /srv/forky"; without it they are those of PATH.
+//
 // -check always compares sources and modules with the manifest; where glslc is
-// installed in the manifest's version it also compiles anew and compares bytes,
-// and where spirv-val is installed it validates every module. It says which of
-// these it did.
+// installed in a module's version it also compiles anew and compares bytes, and
+// where spirv-val is installed it validates. It says which of these it did.
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
 
 const dir = "shaders"
 
-var flags = []string{"-O", "--target-env=vulkan1.2", "-fshader-stage=compute"}
+const target = "vulkan1.2"
+
+var flags = []string{"-O", "--target-env=" + target, "-fshader-stage=compute"}
 
 // module is one compiled variant in the manifest.
 type module struct {
 	Name   string   `json:"name"`
 	Source string   `json:"source"`
 	Define []string `json:"define,omitempty"`
-	Hash   string   `json:"source_sha256"` // of the shader and every include
+	Tool   string   `json:"tool,omitempty"` // the compiler that the source asks for; empty: the manifest's
+	Target string   `json:"target,omitempty"`
+	Hash   string   `json:"source_sha256"` // of the shader and what it includes
 	SPIRV  string   `json:"spirv_sha256"`
 }
 
@@ -50,7 +64,9 @@ type manifest struct {
 
 func main() {
 	check := flag.Bool("check", false, "compare instead of writing")
+	words := flag.String("newer", "", "words that run glslc and spirv-val for the shaders that name a compiler")
 	flag.Parse()
+	newer = strings.Fields(*words)
 	var err error
 	if *check {
 		err = runCheck()
@@ -65,23 +81,57 @@ func main() {
 
 func sum(b []byte) string { h := sha256.Sum256(b); return hex.EncodeToString(h[:]) }
 
+// newer are the words before the compiler and the validator of shaders that name a compiler.
+var newer []string
+
+// command runs a program for a module: one that names a compiler has its own.
+func command(m module, name string, args ...string) *exec.Cmd {
+	words := append([]string{name}, args...)
+	if m.Tool != "" {
+		words = append(append([]string{}, newer...), words...)
+	}
+	return exec.Command(words[0], words[1:]...)
+}
+
 // toolVersion is the first line of `glslc --version`, or "" where there is no glslc.
-func toolVersion() string {
-	out, err := exec.Command("glslc", "--version").Output()
+func toolVersion(m module) string {
+	out, err := command(m, "glslc", "--version").Output()
 	if err != nil {
 		return ""
 	}
 	return strings.Join(strings.Fields(strings.SplitN(string(out), "\n", 2)[0]), " ")
 }
 
+// compilers says which modules can be compiled here, of a manifest that was made with a compiler.
+type compilers struct {
+	manifest string
+	own      string            // version of the compiler of most modules
+	named    map[string]string // of the compiler that a module names
+}
+
+func (c *compilers) has(m module) bool {
+	if m.Tool == "" {
+		return c.own == c.manifest && c.own != ""
+	}
+	if _, ok := c.named[m.Tool]; !ok {
+		c.named[m.Tool] = toolVersion(m)
+	}
+	return c.named[m.Tool] == m.Tool || strings.HasPrefix(c.named[m.Tool], m.Tool+"-") // a distribution's revision
+}
+
+func newCompilers(manifest string) *compilers {
+	return &compilers{manifest: manifest, own: toolVersion(module{}), named: map[string]string{}}
+}
+
+var (
+	compilerLine = regexp.MustCompile(`(?m)^// compiler: (\S+ \S+)(?: (vulkan\S+))?$`)
+	includeLine  = regexp.MustCompile(`(?m)^#include "(.+)"$`)
+)
+
 var variantsLine = regexp.MustCompile(`(?m)^// variants: (.+)$`)
 
 // plan lists the modules that the sources make, with their source hashes.
 func plan() ([]module, error) {
-	includes, err := readAll("include/*.glsl")
-	if err != nil {
-		return nil, err
-	}
 	sources, err := filepath.Glob(filepath.Join(dir, "*.comp"))
 	if err != nil {
 		return nil, err
@@ -94,9 +144,16 @@ func plan() ([]module, error) {
 			return nil, err
 		}
 		source := filepath.Base(path)
-		hash := sum(append(append([]byte{}, text...), includes...))
+		all, err := withIncludes(text, map[string]bool{})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", source, err)
+		}
+		var tool, other string
+		if named := compilerLine.FindSubmatch(text); named != nil {
+			tool, other = string(named[1]), string(named[2])
+		}
 		for _, combo := range combinations(text) {
-			m := module{Name: strings.TrimSuffix(source, ".comp"), Source: source, Hash: hash}
+			m := module{Name: strings.TrimSuffix(source, ".comp"), Source: source, Tool: tool, Target: other, Hash: sum(all)}
 			for _, kv := range combo {
 				m.Name += "." + kv[1]
 				m.Define = append(m.Define, strings.ToUpper(kv[0]+"_"+kv[1]))
@@ -107,19 +164,24 @@ func plan() ([]module, error) {
 	return list, nil
 }
 
-func readAll(pattern string) ([]byte, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, pattern))
-	if err != nil {
-		return nil, err
-	}
-	sort.Strings(paths)
-	var all []byte
-	for _, p := range paths {
-		b, err := os.ReadFile(p)
+// withIncludes is a source followed by what it includes, each file once.
+func withIncludes(text []byte, seen map[string]bool) ([]byte, error) {
+	all := append([]byte{}, text...)
+	for _, m := range includeLine.FindAllSubmatch(text, -1) {
+		name := string(m[1])
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		included, err := os.ReadFile(filepath.Join(dir, "include", name))
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, b...)
+		more, err := withIncludes(included, seen)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
 	}
 	return all, nil
 }
@@ -145,31 +207,34 @@ func combinations(text []byte) [][][2]string {
 }
 
 func compile(m module) ([]byte, error) {
-	out, err := os.CreateTemp("", "vkdomino-*.spv")
-	if err != nil {
-		return nil, err
+	args := slices.Clone(flags)
+	if m.Target != "" {
+		args[slices.Index(args, "--target-env="+target)] = "--target-env=" + m.Target
 	}
-	out.Close()
-	defer os.Remove(out.Name())
-	args := append([]string{}, flags...)
 	args = append(args, "-I", filepath.Join(dir, "include"))
 	for _, d := range m.Define {
 		args = append(args, "-D"+d)
 	}
-	cmd := exec.Command("glslc", append(args, "-o", out.Name(), filepath.Join(dir, m.Source))...)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", m.Name, err, text)
+	var out, text bytes.Buffer
+	cmd := command(m, "glslc", append(args, "-o", "-", filepath.Join(dir, m.Source))...)
+	cmd.Stdout, cmd.Stderr = &out, &text
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", m.Name, err, text.Bytes())
 	}
-	return os.ReadFile(out.Name())
+	return out.Bytes(), nil
 }
 
 // validate runs spirv-val where it is installed; it reports whether it did.
-func validate(path string) (bool, error) {
-	if _, err := exec.LookPath("spirv-val"); err != nil {
+func validate(m module) (bool, error) {
+	if command(m, "spirv-val", "--version").Run() != nil {
 		return false, nil
 	}
-	if text, err := exec.Command("spirv-val", "--target-env", "vulkan1.2", path).CombinedOutput(); err != nil {
-		return true, fmt.Errorf("spirv-val %s: %w\n%s", path, err, text)
+	env := target
+	if m.Target != "" {
+		env = m.Target
+	}
+	if text, err := command(m, "spirv-val", "--target-env", env, spvPath(m.Name)).CombinedOutput(); err != nil {
+		return true, fmt.Errorf("spirv-val %s: %w\n%s", m.Name, err, text)
 	}
 	return true, nil
 }
@@ -187,18 +252,19 @@ func readManifest() (manifest, error) {
 
 // runBuild compiles what changed, and removes modules that no source makes any more.
 func runBuild() error {
-	tool := toolVersion()
-	if tool == "" {
-		return fmt.Errorf("glslc is not installed (Debian, Ubuntu: glslc spirv-tools)")
-	}
 	list, err := plan()
 	if err != nil {
 		return err
 	}
+	tools := newCompilers("")
+	if tools.own == "" {
+		return fmt.Errorf("glslc is not installed (Debian, Ubuntu: glslc spirv-tools)")
+	}
+	tools.manifest = tools.own
 	old, _ := readManifest() // none the first time
 	known := map[string]module{}
-	if old.Tool == tool {
-		for _, m := range old.Modules {
+	for _, m := range old.Modules {
+		if m.Tool != "" || old.Tool == tools.own {
 			known[m.Name] = m
 		}
 	}
@@ -208,32 +274,40 @@ func runBuild() error {
 		m := &list[i]
 		keep[spvPath(m.Name)] = true
 		have, err := os.ReadFile(spvPath(m.Name))
-		if k := known[m.Name]; err == nil && k.Hash == m.Hash && k.SPIRV == sum(have) {
+		if k := known[m.Name]; err == nil && k.Hash == m.Hash && k.Tool == m.Tool && k.Target == m.Target && k.SPIRV == sum(have) {
 			m.SPIRV = k.SPIRV
 			continue
 		}
-		spirv, err := compile(*m)
-		if err != nil {
+		if !tools.has(*m) {
+			return fmt.Errorf("%s changed and needs %s, have %q: name it with -newer", m.Source, m.Tool, tools.named[m.Tool])
+		}
+		if m.SPIRV, err = build(*m); err != nil {
 			return err
 		}
-		if err := os.WriteFile(spvPath(m.Name), spirv, 0o644); err != nil {
-			return err
-		}
-		if _, err := validate(spvPath(m.Name)); err != nil {
-			return err
-		}
-		m.SPIRV = sum(spirv)
 		built++
 	}
 	if err := removeOthers(keep); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(manifest{Tool: tool, Flags: flags, Modules: list}, "", " ")
+	b, err := json.MarshalIndent(manifest{Tool: tools.own, Flags: flags, Modules: list}, "", " ")
 	if err != nil {
 		return err
 	}
-	fmt.Printf("glslc: %d modules, %d compiled anew with %s\n", len(list), built, tool)
+	fmt.Printf("glslc: %d modules, %d compiled anew\n", len(list), built)
 	return os.WriteFile(filepath.Join(dir, "manifest.json"), append(b, '\n'), 0o644)
+}
+
+// build compiles a module, validates it and returns its hash.
+func build(m module) (string, error) {
+	spirv, err := compile(m)
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(spvPath(m.Name), spirv, 0o644); err != nil {
+		return "", err
+	}
+	_, err = validate(m)
+	return sum(spirv), err
 }
 
 func removeOthers(keep map[string]bool) error {
@@ -263,30 +337,59 @@ func runCheck() error {
 	if len(list) != len(m.Modules) {
 		return fmt.Errorf("the sources make %d modules, the manifest has %d: run `make shaders`", len(list), len(m.Modules))
 	}
-	same := toolVersion() == m.Tool
-	validated := false
+	tools := newCompilers(m.Tool)
+	var compiled, validated int
+	notCompiled, notValidated := map[string]bool{}, map[string]bool{}
 	for i, want := range m.Modules {
 		got := list[i]
 		have, err := os.ReadFile(spvPath(want.Name))
 		if err != nil {
 			return err
 		}
-		if got.Name != want.Name || got.Hash != want.Hash || sum(have) != want.SPIRV {
+		if got.Name != want.Name || got.Hash != want.Hash || got.Tool != want.Tool || got.Target != want.Target || sum(have) != want.SPIRV {
 			return fmt.Errorf("%s: source or module differs from the manifest: run `make shaders`", want.Name)
 		}
-		if same {
-			anew, err := compile(got)
-			if err != nil {
+		if !tools.has(got) {
+			notCompiled[got.Source+" ("+cmp.Or(want.Tool, m.Tool)+")"] = true
+		} else if err := compareAnew(got, have); err != nil {
+			return err
+		} else {
+			compiled++
+		}
+		did := false
+		if want.Tool == "" || tools.has(got) { // an older validator does not know its capabilities
+			if did, err = validate(want); err != nil {
 				return err
 			}
-			if !bytes.Equal(anew, have) {
-				return fmt.Errorf("%s: compiling gives other bytes than the committed module", want.Name)
-			}
 		}
-		if validated, err = validate(spvPath(want.Name)); err != nil {
-			return err
+		if did {
+			validated++
+		} else {
+			notValidated[got.Source] = true
 		}
 	}
-	fmt.Printf("glslc: %d modules match the manifest; compiled anew: %v; spirv-val: %v\n", len(list), same, validated)
+	fmt.Printf("glslc: %d modules match the manifest; compiled anew: %d%s; spirv-val: %d%s\n",
+		len(list), compiled, without(notCompiled), validated, without(notValidated))
 	return nil
+}
+
+// compareAnew compiles a module and compares it with the committed one.
+func compareAnew(m module, have []byte) error {
+	anew, err := compile(m)
+	if err == nil && !bytes.Equal(anew, have) {
+		err = fmt.Errorf("%s: compiling gives other bytes than the committed module", m.Name)
+	}
+	return err
+}
+
+// without names what was left out.
+func without(sources map[string]bool) string {
+	if len(sources) == 0 {
+		return ""
+	}
+	names := slices.Sorted(maps.Keys(sources))
+	if len(names) > 4 {
+		return fmt.Sprintf(", not those of %d sources", len(names))
+	}
+	return ", not " + strings.Join(names, ", ")
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -126,7 +128,7 @@ func TestCheckCompilesAnew(t *testing.T) {
 	shadersCopy(t)
 	m, err := readManifest()
 	require.NoError(t, err)
-	if have := toolVersion(); have != m.Tool {
+	if have := toolVersion(module{}); have != m.Tool {
 		t.Skipf("not run: needs %s, have %q", m.Tool, have)
 	}
 	other, err := os.ReadFile(spvPath("silu_forward.f32"))
@@ -142,7 +144,7 @@ func TestBuild(t *testing.T) {
 	shadersCopy(t)
 	m, err := readManifest()
 	require.NoError(t, err)
-	if have := toolVersion(); have != m.Tool {
+	if have := toolVersion(module{}); have != m.Tool {
 		t.Skipf("not run: needs %s, have %q", m.Tool, have)
 	}
 	want, err := os.ReadFile(spvPath("add.f32"))
@@ -170,4 +172,77 @@ func TestCombinations(t *testing.T) {
 	require.Equal(t, [][][2]string{
 		{{"A", "x"}, {"B", "1"}}, {{"A", "x"}, {"B", "2"}}, {{"A", "y"}, {"B", "1"}}, {{"A", "y"}, {"B", "2"}},
 	}, combinations([]byte("// variants: A=x,y B=1,2\nvoid main() {}\n")))
+}
+
+// TestNamedCompiler: a shader that names a compiler is compiled by that one alone, and its module stays where there is none.
+func TestNamedCompiler(t *testing.T) {
+	shadersCopy(t)
+	m, err := readManifest()
+	require.NoError(t, err)
+	if have := toolVersion(module{}); have != m.Tool {
+		t.Skipf("not run: needs %s, have %q", m.Tool, have)
+	}
+	t.Cleanup(func() { newer = nil })
+	const source = "shaders/later.comp"
+	write := func(text string) {
+		require.NoError(t, os.WriteFile(source, []byte("#version 450\n// compiler: shaderc 9999.1 vulkan1.3\n"+text), 0o600))
+	}
+	write("void main() {}\n")
+	require.ErrorContains(t, runBuild(), "later.comp changed and needs shaderc 9999.1")
+
+	newer = words(t, "shaderc 9999.1-2")
+	require.NoError(t, runBuild())
+	m, err = readManifest()
+	require.NoError(t, err)
+	last := m.Modules[slices.IndexFunc(m.Modules, func(m module) bool { return m.Name == "later" })]
+	require.Equal(t, "shaderc 9999.1", last.Tool)
+	require.Equal(t, "vulkan1.3", last.Target)
+	spirv, err := os.ReadFile(spvPath("later"))
+	require.NoError(t, err)
+	require.EqualValues(t, 0x00010600, binary.LittleEndian.Uint32(spirv[4:]), "SPIR-V 1.6 is of Vulkan 1.3")
+	require.NoError(t, runCheck())
+
+	for _, other := range [][]string{nil, {"no-such-program"}, words(t, "shaderc 9999.10")} {
+		newer = other
+		require.NoError(t, runCheck(), "what cannot be compiled is compared by its hashes")
+		require.NoError(t, runBuild(), "nothing has changed")
+		have, err := os.ReadFile(spvPath("later"))
+		require.NoError(t, err)
+		require.Equal(t, spirv, have)
+	}
+	write("void main() { barrier(); }\n")
+	require.ErrorContains(t, runCheck(), "later: source or module differs")
+	require.ErrorContains(t, runBuild(), "needs shaderc 9999.1, have \"shaderc 9999.10\"")
+}
+
+// words is a program that runs the words behind it, as a compiler of a version.
+func words(t *testing.T, version string) []string {
+	path := filepath.Join(t.TempDir(), "run")
+	script := "#!/bin/sh\ncase \"$*\" in 'glslc --version') echo '" + version + "';; *) exec \"$@\";; esac\n"
+	require.NoError(t, os.WriteFile(path, []byte(script), 0o700))
+	return []string{path}
+}
+
+// TestHashesFollowIncludes: a module's hash has what its source includes, directly or not, and nothing else.
+func TestHashesFollowIncludes(t *testing.T) {
+	shadersCopy(t)
+	hashes := func() map[string]string {
+		list, err := plan()
+		require.NoError(t, err)
+		found := map[string]string{}
+		for _, m := range list {
+			found[m.Source] = m.Hash
+		}
+		return found
+	}
+	before := hashes()
+	edit(t, "shaders/include/silu.glsl", func(text []byte) []byte { return append(text, '\n') })
+	after := hashes()
+	require.Equal(t, before["add.comp"], after["add.comp"])
+	require.NotEqual(t, before["silu_forward.comp"], after["silu_forward.comp"])
+	edit(t, "shaders/include/workgroup.glsl", func(text []byte) []byte { return append(text, '\n') }) // of flat.glsl
+	require.NotEqual(t, after["add.comp"], hashes()["add.comp"])
+	require.NoError(t, os.Remove("shaders/include/silu.glsl"))
+	_, err := plan()
+	require.ErrorContains(t, err, "silu_forward.comp: open shaders/include/silu.glsl")
 }

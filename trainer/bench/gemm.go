@@ -69,6 +69,7 @@ type GemmReport struct {
 type GemmRow struct {
 	GemmShape
 	Layout string `json:"layout"`
+	Tile   string `json:"tile"`   // rows and columns of a workgroup; on cooperative matrices tier and shape
 	Kernel string `json:"kernel"` // the kernels that ran, with the workgroups of each
 	Timing
 	Tera float64 `json:"tflops"`
@@ -109,8 +110,8 @@ func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*G
 	}
 	for _, s := range shapes {
 		for _, l := range layouts {
-			out, record := product(c, l.layout, s, A, B, C, sum)
-			row, err := m.product(s, l.name, out, record)
+			p := newProduct(c, l.layout, s, A, B, C, sum)
+			row, err := m.product(s, l.name, p)
 			if err != nil {
 				return nil, err
 			}
@@ -122,32 +123,47 @@ func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*G
 }
 
 // product measures one product.
-func (m meter) product(s GemmShape, layout string, out tensors.Tensor, record func()) (GemmRow, error) {
+func (m meter) product(s GemmShape, layout string, p product) (GemmRow, error) {
 	row := GemmRow{GemmShape: s, Layout: layout}
 	var err error
-	if row.Timing, err = m.time(record); err != nil {
+	if row.Timing, err = m.time(p.record); err != nil {
 		return row, err
 	}
-	if err := m.finite("gemm "+layout+" "+s.String(), out); err != nil {
+	if err := m.finite("gemm "+layout+" "+s.String(), p.C); err != nil {
 		return row, err
 	}
 	row.Tera = row.perSecond(s.FLOP()) / 1e12
 	row.PerProcessor = row.perProcessorSecond(s.FLOP()) / 1e9
-	row.Kernel, err = m.kernels(record)
+	row.Tile = m.c.GemmTile(p.layout, p.C, p.A, p.B)
+	row.Kernel, err = m.kernels(p.record)
 	return row, err
 }
 
-// product is a shape in a layout: its result, and what records it.
-func product(c *ops.Context, layout ops.Layout, s GemmShape, A, B, C, sum tensors.Tensor) (tensors.Tensor, func()) {
-	out := C.View(s.M, s.N)
+// product is C = op(A) op(B), or C += op(A) op(B) in TN.
+type product struct {
+	c       *ops.Context
+	layout  ops.Layout
+	C, A, B tensors.Tensor
+}
+
+// newProduct is a shape in a layout.
+func newProduct(c *ops.Context, layout ops.Layout, s GemmShape, A, B, C, sum tensors.Tensor) product {
+	p := product{c, layout, C.View(s.M, s.N), A.View(s.M, s.K), B.View(s.K, s.N)}
 	switch layout {
 	case ops.NT:
-		return out, func() { c.Gemm(ops.NT, out, A.View(s.M, s.K), B.View(s.N, s.K)) }
-	case ops.NN:
-		return out, func() { c.Gemm(ops.NN, out, A.View(s.M, s.K), B.View(s.K, s.N)) }
+		p.B = B.View(s.N, s.K)
+	case ops.TN:
+		p.C, p.A = sum.View(s.M, s.N), A.View(s.K, s.M)
 	}
-	total := sum.View(s.M, s.N)
-	return total, func() { c.GemmAdd(ops.TN, total, total, A.View(s.K, s.M), B.View(s.K, s.N)) }
+	return p
+}
+
+func (p product) record() {
+	if p.layout == ops.TN {
+		p.c.GemmAdd(p.layout, p.C, p.C, p.A, p.B)
+	} else {
+		p.c.Gemm(p.layout, p.C, p.A, p.B)
+	}
 }
 
 // kernels names what work runs, with the workgroups.

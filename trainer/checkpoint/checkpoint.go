@@ -53,18 +53,19 @@ type State struct {
 	RNGScheme       string  `json:"rng_scheme"`
 	RopeTheta       float64 `json:"rope_theta"` // used in training; an export must have the same
 
-	Recipe     map[string]string `json:"recipe"`           // dotted key to value, resolved
-	RecipeJSON json.RawMessage   `json:"resolved_recipe"`  // the same, as the program's own struct
-	PathSHA256 map[string]string `json:"path_sha256"`      // key of Recipe that names a file, to the hash of its bytes
-	DraftJSON  json.RawMessage   `json:"draft_config"`     // the draft's geometry, as the exporter wants it
-	Trainer    json.RawMessage   `json:"trainer"`          // what the loop keeps for itself
-	Best       *Best             `json:"best,omitempty"`   // of the evaluations while training
-	LogTail    []json.RawMessage `json:"log_tail"`         // the last lines of metrics.jsonl
-	Wall       float64           `json:"wall_seconds"`     // spent in training so far
-	Program    string            `json:"program_version"`  // that wrote it
-	Target     string            `json:"target"`           // fingerprint: hash of config.json, embedding and LM head
-	Tokenizer  string            `json:"tokenizer_sha256"` // of tokenizer.json's bytes
-	Data       string            `json:"data_sha256"`      // of the training file's bytes
+	Recipe     map[string]string `json:"recipe"`                  // dotted key to value, resolved
+	RecipeJSON json.RawMessage   `json:"resolved_recipe"`         // the same, as the program's own struct
+	PathSHA256 map[string]string `json:"path_sha256"`             // key of Recipe that names a file, to the hash of its bytes
+	DraftJSON  json.RawMessage   `json:"draft_config"`            // the draft's geometry, as the exporter wants it
+	TargetJSON json.RawMessage   `json:"target_config,omitempty"` // what an export states of the target's config.json
+	Trainer    json.RawMessage   `json:"trainer"`                 // what the loop keeps for itself
+	Best       *Best             `json:"best,omitempty"`          // of the evaluations while training
+	LogTail    []json.RawMessage `json:"log_tail"`                // the last lines of metrics.jsonl
+	Wall       float64           `json:"wall_seconds"`            // spent in training so far
+	Program    string            `json:"program_version"`         // that wrote it
+	Target     string            `json:"target"`                  // fingerprint: hash of config.json, embedding and LM head
+	Tokenizer  string            `json:"tokenizer_sha256"`        // of tokenizer.json's bytes
+	Data       string            `json:"data_sha256"`             // of the training file's bytes
 }
 
 // Best is the best acceptance length that an evaluation while training has measured.

@@ -190,6 +190,36 @@ func LoadPrompts(opt Options, n int) ([]Prompt, error) {
 	return out, err
 }
 
+// LoadOpenings is LoadPrompts for rows of any kind: where a row is a text, the first half of
+// its tokens is the prompt, and a row that has none, as it begins with an answer or is empty,
+// is left out.
+func LoadOpenings(opt Options, n int) ([]Prompt, error) {
+	var out []Prompt
+	_, err := eachRow(opt.Path, n, func(line int, conv Conversation) error {
+		if !conv.isText && len(conv.Prompt().roles) == 0 {
+			return nil
+		}
+		p, err := opt.opening(conv)
+		p.Line = line
+		if len(p.IDs) > 0 {
+			out = append(out, p)
+		}
+		return err
+	})
+	if err == nil && len(out) == 0 {
+		err = fail.New(fail.Other, "give a file of conversations or texts", "data: %s: want a prompt in the first %d rows, got none", opt.Path, n)
+	}
+	return out, err
+}
+
+func (o Options) opening(conv Conversation) (Prompt, error) {
+	if !conv.isText {
+		return o.PromptIDs(conv)
+	}
+	ids, _, err := o.Tokenizer.Encode(conv.text)
+	return Prompt{IDs: ids[:(len(ids)+1)/2], Text: conv.text}, err
+}
+
 // PromptIDs renders and encodes the turns before the first answer.
 func (o Options) PromptIDs(conv Conversation) (Prompt, error) {
 	r, err := o.render(conv.Prompt(), true)

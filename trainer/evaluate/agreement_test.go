@@ -13,6 +13,7 @@ import (
 	"vkdomino/ops"
 	"vkdomino/tensors"
 	"vkdomino/trainer/data"
+	"vkdomino/trainer/pair"
 )
 
 const (
@@ -24,12 +25,11 @@ const (
 func loadGolden(t *testing.T, positions int) (*ops.Context, *model.Target) {
 	t.Helper()
 	c := testgpu.Context(t)
-	files, err := OpenTarget(goldenTarget, "")
+	files, err := pair.OpenTarget(goldenTarget, "")
 	require.NoError(t, err)
 	defer files.Close()
-	target, err := model.NewTarget(c, files.Config, files.Config.NumLayers-1, positions, tensors.F32)
+	target, err := files.Load(c, positions, tensors.F32)
 	require.NoError(t, err)
-	require.NoError(t, target.Load(c, files.Weights))
 	return c, target
 }
 

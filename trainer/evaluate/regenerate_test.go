@@ -14,7 +14,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
-	"vkdomino/trainer/data"
+	"vkdomino/trainer/pair"
 )
 
 // fakeDecoder answers prompt n with n%4+1 tokens that say n, and a stop token where n is odd.
@@ -71,12 +71,15 @@ func newRegeneration(t *testing.T) (Regeneration, *fakeDecoder) {
 	}
 	path := filepath.Join(dir, "in.jsonl")
 	require.NoError(t, os.WriteFile(path, []byte(in.String()), 0o600))
-	target, err := OpenTarget("../../testdata/demo/target", "")
+	target, err := pair.OpenTarget("../../testdata/demo/target", "")
 	require.NoError(t, err)
 	t.Cleanup(func() { target.Close() })
+	opt, err := target.Options()
+	require.NoError(t, err)
+	opt.Path = path
 	fake := &fakeDecoder{}
 	return Regeneration{Decoder: fake, Rows: -1, Out: filepath.Join(dir, "out.jsonl"), Run: "abc", Batch: 1,
-		Data:    data.Options{Path: path, Tokenizer: target.Tokenizer, Template: target.Template, EOS: target.Specials.EOS},
+		Data:    opt,
 		Options: domino.DecodeOptions{MaxNewTokens: answerLimit, StopTokens: []int32{fakeStop}}}, fake
 }
 

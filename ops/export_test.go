@@ -1,0 +1,74 @@
+package ops
+
+import (
+	"slices"
+
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
+
+// What tests outside the package see of it.
+
+// MatrixKernels names the kernels on cooperative matrices that compute bf16 products of a layout on the
+// Context's device; none below T2.
+func (c *Context) MatrixKernels(layout Layout) (names []string) {
+	for _, t := range c.matrixTiles(bf16Product(layout)) {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// UseMatrixKernel makes products run on the kernel of a name; on the usual one for "".
+func (c *Context) UseMatrixKernel(name string) {
+	c.pick = nil
+	if name == "" {
+		return
+	}
+	c.pick = func(_ gemm, list []gemmTile) gemmTile {
+		for _, t := range list {
+			if t.name == name {
+				return t
+			}
+		}
+		panic("no kernel " + name)
+	}
+}
+
+// KernelNames lists the modules that the Context has compiled.
+func (c *Context) KernelNames() (names []string) {
+	for k := range c.kernels {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// ShapeNames names the kernels that a device with matrices of a size can run.
+func ShapeNames(d *vk.Device, layout Layout) []string {
+	return (&Context{Device: d}).MatrixKernels(layout)
+}
+
+// bf16Product is a product of bf16 operands in a layout.
+func bf16Product(layout Layout) gemm {
+	t := tensors.Tensor{DType: tensors.BF16}
+	return gemm{layout: layout, A: matrix{Tensor: t}, B: matrix{Tensor: t}}
+}
+
+// TunedKernel is the kernel on cooperative matrices that the Context's Tuning gives C = op(A) op(B), among those of some names.
+func (c *Context) TunedKernel(layout Layout, C, A, B tensors.Tensor, names []string) string {
+	g := gemm{layout: layout, C: wholeMatrix(C), D: wholeMatrix(C), A: wholeMatrix(A), B: wholeMatrix(B), m: C.Rows(), n: C.Cols(), k: A.Cols()}
+	list := slices.DeleteFunc(c.matrixTiles(g), func(t gemmTile) bool { return !slices.Contains(names, t.name) })
+	return c.tuned(g, list).name
+}
+
+// Note makes a choice as a measurement does.
+func (t *Tuning) Note(class, kernel string) { t.set(class, tunedEntry{Kernel: kernel}) }
+
+// WorkgroupShapes names the kernels of T3 that fit a device.
+func WorkgroupShapes(d *vk.Device) (names []string) {
+	for _, s := range workgroupShapes {
+		if s.fitsWorkgroup(d) {
+			names = append(names, workgroupTile(s, NT).name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,123 @@
+package ops_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vkdomino/internal/testgpu"
+	"vkdomino/ops"
+	"vkdomino/tensors"
+)
+
+// tuningFile is the file of a folder's only Tuning.
+func tuningFile(t *testing.T, folder string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(folder, "tuning-*.json"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	return found[0]
+}
+
+func openTuning(t *testing.T, folder string) *ops.Tuning {
+	t.Helper()
+	tuning, warning, err := ops.OpenTuning(testgpu.Device(t), folder)
+	require.NoError(t, err)
+	require.NoError(t, warning)
+	return tuning
+}
+
+// TestTuning measures kernels once, keeps the choice in a file, and leaves alone what is recorded.
+func TestTuning(t *testing.T) {
+	r := matrixRig(t, 21)
+	folder := filepath.Join(t.TempDir(), "cache", "vkdomino")
+	tuning := openTuning(t, folder)
+	require.Empty(t, tuning.Kernels())
+	r.c.Tune(tuning)
+	a, av := r.input(tensors.BF16, 30, 72)
+	b, bv := r.input(tensors.BF16, 40, 72)
+	c := r.tensor(tensors.F32, 0, 30, 40)
+	r.c.Gemm(ops.NT, c, a, b) // recorded before, and run after
+	if r.c.Device.CPU {
+		require.Empty(t, tuning.Kernels(), "on a CPU device nothing is measured of itself")
+	}
+	name := r.c.TunedKernel(ops.NT, c, a, b, smallKernels)
+	require.Contains(t, smallKernels, name)
+	require.Equal(t, map[string]string{"nt 32x64x128 f32": name}, tuning.Kernels())
+	require.NoError(t, tuning.Err())
+	r.submit()
+	r.near(c, gemmLayouts[0].oracle(av, bv, 30, 40, 72, nil), matmul)
+
+	again := openTuning(t, folder)
+	require.Equal(t, tuning.Kernels(), again.Kernels())
+	other := smallKernels[0]
+	if name == other {
+		other = smallKernels[1]
+	}
+	again.Fix(map[string]string{"nt 32x64x128 f32": other})
+	r.c.Tune(again)
+	require.Equal(t, other, r.c.TunedKernel(ops.NT, c, a, b, smallKernels), "what is fixed is not measured")
+	require.Equal(t, tuning.Kernels(), openTuning(t, folder).Kernels(), "nor written")
+	again.Fix(map[string]string{"nt 32x64x128 f32": "T2 of another program"})
+	require.Contains(t, smallKernels, r.c.TunedKernel(ops.NT, c, a, b, smallKernels), "a kernel that there is not is replaced")
+}
+
+// TestTuningFile: a file of another device, driver or program counts as none, a damaged one with a warning.
+func TestTuningFile(t *testing.T) {
+	d := testgpu.Device(t)
+	require.NotEmpty(t, d.Identity)
+	write := func(folder, text string) string {
+		tuning := openTuning(t, folder)
+		tuning.Note("nt 64x64x64 f32", "T2 a")
+		require.NoError(t, tuning.Err())
+		path := tuningFile(t, folder)
+		have, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Contains(t, string(have), `"T2 a"`)
+		if text == "" {
+			text = string(have)
+		}
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return string(have)
+	}
+	folder := t.TempDir()
+	whole := write(folder, "")
+	require.Equal(t, map[string]string{"nt 64x64x64 f32": "T2 a"}, openTuning(t, folder).Kernels())
+	for what, text := range map[string]string{
+		"device":  strings.Replace(whole, d.Identity, "another", 1),
+		"version": strings.Replace(whole, `"version": 1`, `"version": 2`, 1),
+		"shaders": strings.Replace(whole, `"shaders": "`, `"shaders": "0`, 1),
+		"kernels": strings.Replace(whole, `"kernels": `, `"others": `, 1),
+	} {
+		folder := t.TempDir()
+		require.NotEqual(t, whole, text, what)
+		write(folder, text)
+		require.Empty(t, openTuning(t, folder).Kernels(), what)
+	}
+	for _, text := range []string{whole[:len(whole)/2], "[]", "\x00"} {
+		folder := t.TempDir()
+		write(folder, text)
+		tuning, warning, err := ops.OpenTuning(d, folder)
+		require.NoError(t, err)
+		require.ErrorContains(t, warning, tuningFile(t, folder)+" is left aside and measured anew")
+		require.Empty(t, tuning.Kernels())
+		tuning.Note("nt 64x64x64 f32", "T2 b")
+		require.NoError(t, tuning.Err())
+		require.Equal(t, map[string]string{"nt 64x64x64 f32": "T2 b"}, openTuning(t, folder).Kernels(), "the damaged file is replaced")
+	}
+	blocked := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(blocked, nil, 0o600))
+	tuning, err := ops.NewTuning(d)
+	require.NoError(t, err)
+	tuning.Note("nt 64x64x64 f32", "T2 a")
+	require.NoError(t, tuning.Err(), "kept in no file")
+	tuning, warning, err := ops.OpenTuning(d, blocked)
+	require.NoError(t, err)
+	require.Error(t, warning)
+	tuning.Note("nt 64x64x64 f32", "T2 a")
+	require.ErrorContains(t, tuning.Err(), "ops: tuning: ")
+	require.Len(t, tuning.Kernels(), 1)
+}
