@@ -1,6 +1,9 @@
 package ops
 
-import "vkdomino/tensors"
+import (
+	"vkdomino/tensors"
+	"vkdomino/vk"
+)
 
 // probeFLOP are the floating-point operations of one invocation and step of probe_fma:
 // 16 times 2 vectors of 4, a multiplication and an addition each.
@@ -18,5 +21,40 @@ func (c *Context) ProbeFMA(result tensors.Tensor, steps int) float64 {
 	}
 	c.run(launch{kernel: "probe_fma", spec: c.flatSpec(flag(false)), uses: []use{out(result)},
 		params: []uint32{uint32(n), uint32(steps), f32bits(0.5)}, groups: fold(ceilDiv(n, c.flatGroup())), work: flop})
+	return flop
+}
+
+// What one workgroup of probe_matrix has, and the sums of one of its subgroups.
+const (
+	probeSubgroups = 4
+	probeSums      = 8
+)
+
+// HasMatrices reports whether the tier in use multiplies cooperative matrices of a subgroup.
+func (c *Context) HasMatrices() bool {
+	return c.Device != nil && c.Device.Tier() >= vk.T2 && len(c.Device.Matrices) > 0
+}
+
+// ProbeMatrixLen is how many elements ProbeMatrix writes with so many workgroups.
+func (c *Context) ProbeMatrixLen(groups int) int {
+	m := c.Device.Matrices[0]
+	return groups * probeSubgroups * m.M * m.N
+}
+
+// ProbeMatrix records steps of products of cooperative matrices in registers alone, in groups
+// workgroups, and returns how many floating-point operations that are: their rate is the most
+// that kernels on matrices of a subgroup can reach. result is F32 of ProbeMatrixLen elements;
+// HasMatrices must be true.
+func (c *Context) ProbeMatrix(result tensors.Tensor, groups, steps int) float64 {
+	c.wantDType("probe", tensors.F32, result)
+	c.want("probe", "result", result, c.ProbeMatrixLen(groups))
+	m, lanes := c.Device.Matrices[0], c.Device.MatrixLanes
+	element := "f16"
+	if m.BF16 {
+		element = "bf16"
+	}
+	flop := 2 * float64(m.M*m.N*m.K) * probeSums * probeSubgroups * float64(groups) * float64(steps)
+	c.run(launch{kernel: "probe_matrix." + element + "." + m.Size(), lanes: lanes, spec: []uint32{uint32(probeSubgroups * lanes), probeSubgroups},
+		uses: []use{out(result)}, params: []uint32{uint32(steps), f32bits(1.0 / 64)}, groups: [3]uint32{uint32(groups), 1, 1}, work: flop})
 	return flop
 }

@@ -86,6 +86,9 @@ func printPeak(w io.Writer, r *bench.PeakReport) {
 		fmt.Fprintf(w, ", %.1f GF/s/core", r.FMAPerProcessor)
 	}
 	fmt.Fprintln(w)
+	if r.Matrix > 0 {
+		fmt.Fprintf(w, "%-34s %s %10.4g TFLOP/s\n", "matrices on registers", spread(r.MatrixTime.Time), r.Matrix)
+	}
 	fmt.Fprintf(w, "%-34s %s %10.4g GB/s\n", "copy, bytes read and written", spread(r.CopyTime.Time), r.Copy)
 	fmt.Fprintf(w, "%-34s %s %10.4g GB/s\n", "sum of two tensors by a kernel", spread(r.ShaderTime.Time), r.Shader)
 	fmt.Fprintf(w, "a small dispatch %.2f us, with a barrier %.2f us; a submission and its wait %.1f us\n", r.Dispatch, r.Barrier, r.Submit)

@@ -11,13 +11,15 @@ import (
 type Peaks struct {
 	// FMA is the rate of f32 multiplications and additions on registers alone, in TFLOP/s.
 	FMA float64 `json:"fma_tflops"`
+	// Matrix is the rate of cooperative matrices of a subgroup in registers alone, in TFLOP/s; 0 where the tier has none.
+	Matrix float64 `json:"matrix_tflops,omitempty"`
 	// Copy and Shader are bytes read and written, in GB/s: by a copy of a buffer, and by a kernel that adds two tensors.
 	Copy   float64 `json:"copy_gb_per_second"`
 	Shader float64 `json:"shader_gb_per_second"`
 }
 
 // Compute is the rate that matrix kernels can reach, in TFLOP/s.
-func (p Peaks) Compute() float64 { return p.FMA }
+func (p Peaks) Compute() float64 { return max(p.FMA, p.Matrix) }
 
 // Bandwidth is the most of the ways to move bytes, in GB/s.
 func (p Peaks) Bandwidth() float64 { return max(p.Copy, p.Shader) }
@@ -29,6 +31,7 @@ type PeakReport struct {
 	// FMAPerProcessor is GFLOP/s per second of processor time, on a CPU device.
 	FMAPerProcessor float64 `json:"fma_gflops_per_processor_second,omitempty"`
 	FMATime         Timing  `json:"fma"`
+	MatrixTime      Timing  `json:"matrix"` // zero where the tier has no matrices
 	CopyTime        Timing  `json:"copy"`
 	ShaderTime      Timing  `json:"shader"`
 
@@ -71,7 +74,7 @@ func probeSizes(cpu bool) (invocations, steps, floats int) {
 	if cpu {
 		return 1 << 11, 1 << 9, 1 << 23
 	}
-	return 1 << 19, 1 << 10, 1 << 26
+	return 1 << 18, 1 << 2, 1 << 26 // a fifth of a second on the slowest
 }
 
 func (r *PeakReport) peaks(m meter) (err error) {
@@ -87,6 +90,11 @@ func (r *PeakReport) peaks(m meter) (err error) {
 	if err := m.finite("probe", sums); err != nil {
 		return err
 	}
+	if c.HasMatrices() {
+		if err := r.matrices(m); err != nil {
+			return err
+		}
+	}
 	a, b := c.Alloc("copied", tensors.F32, floats), c.Alloc("copy", tensors.F32, floats)
 	c.Zero(a)
 	c.Zero(b)
@@ -99,6 +107,21 @@ func (r *PeakReport) peaks(m meter) (err error) {
 	}
 	r.Shader = r.ShaderTime.perSecond(3*float64(a.Bytes())) / 1e9
 	return nil
+}
+
+// matrices measures products in registers.
+func (r *PeakReport) matrices(m meter) (err error) {
+	groups, steps := 2048, 1<<10
+	if m.c.Device.CPU {
+		groups, steps = 4, 1<<4
+	}
+	sums := m.c.Alloc("matrix probe", tensors.F32, m.c.ProbeMatrixLen(groups))
+	var flop float64
+	if r.MatrixTime, err = m.time(func() { flop = m.c.ProbeMatrix(sums, groups, steps) }); err != nil {
+		return err
+	}
+	r.Matrix = r.MatrixTime.perSecond(flop) / 1e12
+	return m.finite("matrix probe", sums)
 }
 
 // overheads measures what commands cost that do next to nothing.
