@@ -30,6 +30,7 @@ var matrixCapabilities = map[string]map[uint32]string{
 	"gemm_t2": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
 	"gemm_t3": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR",
 		5433: "CooperativeMatrixTensorAddressingNV", 5439: "TensorAddressingNV"},
+	"probe_matrix": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
 }
 
 // floatAtomics are the opcodes whose result depends on the order in which invocations arrive.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,7 @@ func opNames(t *testing.T) []string {
 	method := regexp.MustCompile(`(?m)^func \(c \*Context\) ([A-Z]\w*)\(`)
 	var names []string
 	for _, f := range files {
-		if slices.Contains([]string{"context.go", "phase.go", "probe.go", "tally.go", "tune.go"}, filepath.Base(f)) {
+		if strings.HasSuffix(f, "_test.go") || slices.Contains([]string{"context.go", "phase.go", "probe.go", "tally.go", "tune.go"}, filepath.Base(f)) {
 			continue
 		}
 		text, err := os.ReadFile(f)
@@ -40,7 +41,7 @@ func opNames(t *testing.T) []string {
 		}
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
-		return slices.Contains([]string{"Reserve", "MatrixKernels", "UseMatrixKernel"}, name)
+		return name == "Reserve"
 	})
 }
 
