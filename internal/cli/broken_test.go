@@ -273,7 +273,7 @@ func brokenRuns() []broken {
 		{name: "folder: beneath a file", code: 5, with: []string{"training.output_dir=" + recipePath() + "/run"}, want: []string{"recipe.toml"}},
 		{name: "folder: a file", code: 5, setUp: func(f folder) { f.write("run", "") }, want: []string{"run"}},
 		{name: "memory: train", code: 3, with: []string{"dflash.dflash_num_anchors=100000000"},
-			want: []string{"the run needs", "gradients of activations ", "draft MLP rows ", "training.per_device_train_batch_size"}},
+			want: []string{"the run needs", "scratch of the layers ", "draft MLP rows ", "training.per_device_train_batch_size"}},
 		{name: "memory: weights alone", code: 3, with: []string{"dflash.dflash_architecture_config.intermediate_size=100000000"},
 			want: []string{"the run needs", "layers.0.mlp.", "num_hidden_layers"}},
 		{name: "memory: doctor", code: 3, args: []string{"doctor", recipePath(), "training.per_device_train_batch_size=100000000"},
