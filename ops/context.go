@@ -36,12 +36,17 @@ type Context struct {
 	blocks     []*vk.Buffer
 	used       [2]int64 // of the current block of each memory, in bytes
 	current    [2]*vk.Buffer
-	workspace  tensors.Tensor           // partial sums of split GEMMs and reductions
-	other      tensors.Tensor           // the same for what runs beside
-	scales     tensors.Tensor           // I32 [2]: bits of the largest magnitudes of a GEMM's operands
+	workspace  workspace
+	other      workspace                // for what runs beside
 	phases     map[string]time.Duration // see PhaseTimes
 	tally      *Tally                   // set in a Context that only counts, see NewCounting
 	err        error
+}
+
+// workspace is what ops need between their kernels.
+type workspace struct {
+	sums   tensors.Tensor // F32: partial sums of split GEMMs and reductions
+	scales tensors.Tensor // I32 [2]: bits of the largest magnitudes of a GEMM's operands
 }
 
 // Allocation is one entry of the memory plan.
@@ -141,7 +146,7 @@ func (c *Context) Release() {
 		b.Free()
 	}
 	c.blocks, c.plan, c.current, c.used = nil, nil, [2]*vk.Buffer{}, [2]int64{}
-	c.workspace, c.other, c.scales = tensors.Tensor{}, tensors.Tensor{}, tensors.Tensor{}
+	c.workspace, c.other = workspace{}, workspace{}
 }
 
 // Plan lists the allocations, the largest first, and their sum in bytes.

@@ -211,7 +211,7 @@ func (c *Context) gemmRun(g gemm) {
 		}
 		uses := []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {C.Tensor, vk.Write | readIf(add)}}
 		if t.scaled {
-			uses = append(uses, in(c.scales))
+			uses = append(uses, in(c.workspace.scales))
 		}
 		c.run(launch{kernel: t.kernel, spec: spec, lanes: t.lanes, uses: uses,
 			params: []uint32{uint32(part.m), uint32(g.n), uint32(g.k), uint32(g.A.pitch), uint32(g.B.pitch), uint32(D.pitch), uint32(C.pitch), uint32(depth), uint32(cSplit)},
@@ -241,7 +241,7 @@ func (c *Context) reduceSplits(g gemm, partial tensors.Tensor, z int) {
 // it are ordered by the recorder like all others.
 func (c *Context) scratch(n int) tensors.Tensor {
 	c.Reserve()
-	return c.workspace.View(n)
+	return c.workspace.sums.View(n)
 }
 
 // workspaceFloats is how much of the workspace one kernel can bind.
@@ -252,8 +252,8 @@ func (c *Context) workspaceFloats() int {
 // Reserve allocates the workspace, which ops otherwise do when they first need it, so that
 // the memory plan has it.
 func (c *Context) Reserve() {
-	if c.workspace.Shape == nil {
-		c.workspace = c.Alloc("workspace", tensors.F32, workspaceBytes/4)
-		c.scales = c.Alloc("scales of operands", tensors.I32, 2)
+	if c.workspace.sums.Shape == nil {
+		c.workspace.sums = c.Alloc("workspace", tensors.F32, workspaceBytes/4)
+		c.workspace.scales = c.Alloc("scales of operands", tensors.I32, 2)
 	}
 }

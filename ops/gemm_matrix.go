@@ -156,10 +156,10 @@ func (c *Context) usualTile(g gemm, list []gemmTile) gemmTile {
 // recordScales records the largest magnitudes of a product's operands into the Context's two words for them.
 func (c *Context) recordScales(g gemm) {
 	c.Reserve()
-	c.Zero(c.scales)
+	c.Zero(c.workspace.scales)
 	for i, x := range []matrix{g.A, g.B} {
 		c.run(launch{kernel: "gemm_scale", spec: c.flatSpec(flag(vectors(x.Tensor, x.pitch) && x.cols%4 == 0)),
-			uses:   []use{in(x.Tensor), inout(c.scales.Slice(i, i+1))},
+			uses:   []use{in(x.Tensor), inout(c.workspace.scales.Slice(i, i+1))},
 			params: []uint32{uint32(x.rows), uint32(x.cols), uint32(x.pitch)},
 			groups: fold(ceilDiv(x.rows*ceilDiv(x.cols, 4), c.flatGroup()*scaleVectors)), work: float64(x.rows * x.cols)})
 	}

@@ -35,8 +35,12 @@ layout(set = 0, binding = 1) readonly buffer B_scalar { uint16_t B1[]; };
 layout(set = 0, binding = 1) readonly buffer B_vector { uvec4 B8[]; };
 layout(set = 0, binding = 2) readonly buffer D_f32 { float D32[]; };
 layout(set = 0, binding = 2) readonly buffer D_bf16 { uint16_t D16[]; };
+layout(set = 0, binding = 2) readonly buffer D_f32x4 { vec4 D32x4[]; };
+layout(set = 0, binding = 2) readonly buffer D_bf16x4 { uvec2 D16x4[]; };
 layout(set = 0, binding = 3) buffer C_f32 { float C32[]; };
 layout(set = 0, binding = 3) buffer C_bf16 { uint16_t C16[]; };
+layout(set = 0, binding = 3) buffer C_f32x4 { vec4 C32x4[]; };
+layout(set = 0, binding = 3) buffer C_bf16x4 { uvec2 C16x4[]; };
 
 #if defined(MATRIX_16X16X16)
 const uint TM = 16, TN = 16, TK = 16;
@@ -68,7 +72,7 @@ const int B_ORDER = gl_CooperativeMatrixLayoutRowMajor;
 const uint A_PITCH = A_COLS / 8u + 1u, B_PITCH = B_COLS / 8u + 1u;
 shared uvec4 tileA[A_ROWS * A_PITCH];
 shared uvec4 tileB[B_ROWS * B_PITCH];
-shared float result[SUBGROUPS * TM * TN]; // one matrix of each subgroup on its way to memory
+shared vec4 result[SUBGROUPS * TM * TN / 4u]; // one matrix of each subgroup on its way to memory
 
 const uint A_VECTORS = A_ROWS * A_COLS / 8u, B_VECTORS = B_ROWS * B_COLS / 8u;
 const uint A_LOADS = (A_VECTORS + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
@@ -147,15 +151,28 @@ void stage(float sa, float sb) {
 	}
 }
 
-void store(uint row, uint col, float v) {
+void store(uint row, uint col, uint from, uint to, float v) {
 	if (row >= M || col >= N) return;
-	const uint from = d0 + row * ldd + col, to = c0 + gl_WorkGroupID.z * cSplit + row * ldc + col;
 	if (OUT_BF16) {
 		if (ADD) v += bf16_to_f32(uint(D16[from]));
 		C16[to] = uint16_t(f32_to_bf16(v));
 	} else {
 		if (ADD) v += D32[from];
 		C32[to] = v;
+	}
+}
+
+// Elements (row, col..col+3) of the result.
+void store4(uint row, uint col, vec4 v) {
+	const uint from = d0 + row * ldd + col, to = c0 + gl_WorkGroupID.z * cSplit + row * ldc + col;
+	if (!VECTOR_C || row >= M || col + 4u > N) {
+		[[unroll]] for (uint i = 0u; i < 4u; i++) store(row, col + i, from + i, to + i, v[i]);
+	} else if (OUT_BF16) {
+		if (ADD) v += bf16x4_to_f32(D16x4[from >> 2]);
+		C16x4[to >> 2] = f32_to_bf16x4(v);
+	} else {
+		if (ADD) v += D32x4[from >> 2];
+		C32x4[to >> 2] = v;
 	}
 }
 
@@ -195,7 +212,7 @@ void main() {
 		}
 	}
 	const bool inside = origin.x + BM <= M && origin.y + BN <= N; // the same in the whole workgroup
-	const uint mine = gl_SubgroupID * TM * TN;
+	const uint mine = gl_SubgroupID * TM * TN / 4u;
 	[[unroll]] for (uint i = 0u; i < ROWS; i++)
 		[[unroll]] for (uint j = 0u; j < COLUMNS; j++) {
 			const uint row = origin.x + wi + i * TM, col = origin.y + wj + j * TN;
@@ -212,8 +229,8 @@ void main() {
 				continue;
 			}
 			barrier();
-			coopMatStore(c[i * COLUMNS + j], result, mine, TN, gl_CooperativeMatrixLayoutRowMajor);
+			coopMatStore(c[i * COLUMNS + j], result, mine, TN / 4u, gl_CooperativeMatrixLayoutRowMajor);
 			barrier();
-			for (uint e = gl_SubgroupInvocationID; e < TM * TN; e += gl_SubgroupSize) store(row + e / TN, col + e % TN, result[mine + e]);
+			for (uint e = gl_SubgroupInvocationID; e < TM * TN / 4u; e += gl_SubgroupSize) store4(row + e / (TN / 4u), col + e % (TN / 4u) * 4u, result[mine + e]);
 		}
 }
