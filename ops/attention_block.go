@@ -50,7 +50,7 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
 	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0),
-		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(a.Blocks), {out, vk.Write}, {lse, vk.Write}},
+		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(a.Blocks), {Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
 		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
 }
 
@@ -83,7 +83,7 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), h.Dim, 1)
 	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector, a.Window > 0),
-		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(records), {g.Q, vk.Write}},
+		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(records), {Tensor: g.Q, access: vk.Write}},
 		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
 }
 
@@ -91,7 +91,7 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockInputs, vector bool) {
 	rows := a.Q.Rows() * a.Heads.Query
 	c.run(launch{kernel: "block_attention_backward_rows." + storage(a.Q), spec: c.flatSpec(flag(vector)),
-		uses:   []use{in(dOut), in(out), in(lse), in(a.Blocks), {records, vk.Write}},
+		uses:   []use{in(dOut), in(out), in(lse), in(a.Blocks), {Tensor: records, access: vk.Write}},
 		params: []uint32{uint32(rows), uint32(a.BlockSize * a.Heads.Query), uint32(a.Heads.Dim)}, groups: fold(ceilDiv(rows, c.flatGroup()))})
 }
 
@@ -99,7 +99,7 @@ func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockIn
 func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Tensor, a BlockInputs, vector bool) {
 	t := c.attentionTile(a.BlockSize, a.Heads.Dim, 2)
 	lists, length, work := a.Count, a.BlockSize, 8*float64(a.Q.Len())*float64(a.BlockSize)
-	uses := []use{in(a.Q), in(dOut), in(records), in(k), in(v), {dk, vk.Write}, {dv, vk.Write}}
+	uses := []use{in(a.Q), in(dOut), in(records), in(k), in(v), {Tensor: dk, access: vk.Write}, {Tensor: dv, access: vk.Write}}
 	if part == "context" {
 		t = c.attentionTile(a.Longest, a.Heads.Dim, 2)
 		lists, length, work = a.Sequences, a.Longest, a.work(8)-work

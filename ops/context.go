@@ -26,6 +26,8 @@ type Context struct {
 	RowStable bool
 	// InOrder runs what Beside records where it is recorded: for comparison.
 	InOrder bool
+	// NoTexels reads a GEMM's operands from storage buffers on CPUs too: for comparison.
+	NoTexels bool
 
 	recorder   *vk.Recorder
 	pick       func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: tuned or usualTile

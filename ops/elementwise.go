@@ -47,7 +47,7 @@ func (c *Context) flat(kernel string, uses ...use) {
 		part := make([]use, len(uses))
 		list := make([]tensors.Tensor, len(uses))
 		for i, u := range uses {
-			part[i] = use{s.elements(u.Tensor), u.access}
+			part[i] = use{Tensor: s.elements(u.Tensor), access: u.access}
 			list[i] = part[i].Tensor
 		}
 		wide, vector := width(s.hi-s.lo, list...)

@@ -209,7 +209,8 @@ func (c *Context) gemmRun(g gemm) {
 			part = g.rows(y*t.rows, min(g.m, (y+rows)*t.rows))
 			C, D = part.C, part.D
 		}
-		uses := []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {C.Tensor, vk.Write | readIf(add)}}
+		uses := []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {Tensor: C.Tensor, access: vk.Write | readIf(add)}}
+		uses[0].texels, uses[1].texels = t.texels, t.texels
 		if t.scaled {
 			uses = append(uses, in(c.workspace.scales))
 		}
@@ -232,7 +233,7 @@ func readIf(b bool) vk.Access {
 // reduceSplits adds the partial products of a split GEMM.
 func (c *Context) reduceSplits(g gemm, partial tensors.Tensor, z int) {
 	c.run(launch{kernel: "gemm_reduce." + storage(g.C.Tensor), spec: c.flatSpec(flag(g.add)),
-		uses:   []use{in(partial), in(g.D.Tensor), {g.C.Tensor, vk.Write | readIf(g.add)}},
+		uses:   []use{in(partial), in(g.D.Tensor), {Tensor: g.C.Tensor, access: vk.Write | readIf(g.add)}},
 		params: []uint32{uint32(g.m), uint32(g.n), uint32(g.D.pitch), uint32(g.C.pitch), uint32(z)},
 		groups: fold(ceilDiv(g.m*g.n, c.flatGroup()))})
 }

@@ -125,6 +125,33 @@ func TestGemmBindings(t *testing.T) {
 	}
 }
 
+// TestGemmTexels: a CPU's kernel that reads texels gives the bits of the one that reads storage buffers.
+func TestGemmTexels(t *testing.T) {
+	r := newRig(t, 8)
+	for _, s := range [][3]int{{1, 8, 8}, {7, 72, 40}, {9, 64, 24}, {16, 12, 16}, {40, 136, 128}, {64, 24, 136}, {24, 40, 1024}, {33, 20, 12}} {
+		for _, l := range gemmLayouts {
+			for _, dt := range storages {
+				shapeA, shapeB := l.operands(s[0], s[1], s[2])
+				a, _ := r.input(dt, shapeA...)
+				b, _ := r.input(dt, shapeB...)
+				d, _ := r.input(tensors.F32, s[0], s[1])
+				var got [2][]float32
+				for i := range got {
+					c := r.tensor(tensors.F32, 0, s[0], s[1])
+					r.c.NoTexels = i == 0
+					r.c.GemmAdd(l.layout, c, d, a, b)
+					r.submit()
+					var err error
+					got[i], err = r.c.Float32s(c)
+					require.NoError(t, err)
+				}
+				require.Equal(t, got[0], got[1], "%s %s %v", l.name, dt, s)
+				r.clear()
+			}
+		}
+	}
+}
+
 // TestGemmRepeats: equal inputs give equal bits.
 func TestGemmRepeats(t *testing.T) {
 	r := newRig(t, 5)
@@ -155,26 +182,35 @@ func TestGemmErrors(t *testing.T) {
 // BenchmarkGemm reports GFLOP/s of time on the clock and, which is what a CPU driver's kernel is
 // judged by, of processor time.
 func BenchmarkGemm(b *testing.B) {
-	const n = 512
-	for _, l := range gemmLayouts {
-		for _, dt := range []tensors.DType{tensors.BF16, tensors.F32} {
-			b.Run(fmt.Sprintf("%s/%s/%d", l.name, dt, n), func(b *testing.B) {
-				c := testgpu.Context(b)
-				A, B := c.Alloc("A", dt, n, n), c.Alloc("B", dt, n, n)
-				C := c.Alloc("C", tensors.F32, n, n)
-				c.Zero(A)
-				c.Zero(B)
-				c.Gemm(l.layout, C, A, B)
-				require.NoError(b, c.Submit())
-				cpu := cpuTime()
-				for b.Loop() {
-					c.Gemm(l.layout, C, A, B)
-					require.NoError(b, c.Submit())
-				}
-				gflop := 2 * n * n * n * float64(b.N) / 1e9
-				b.ReportMetric(gflop/b.Elapsed().Seconds(), "GF/s")
-				b.ReportMetric(gflop/(cpuTime()-cpu).Seconds(), "GF/cpu-s")
-			})
+	for _, shape := range [][3]int{{512, 512, 512}, {1024, 320, 128}, {256, 4096, 256}} {
+		m, n, k := shape[0], shape[1], shape[2]
+		for _, l := range gemmLayouts {
+			for _, dt := range []tensors.DType{tensors.BF16, tensors.F32} {
+				b.Run(fmt.Sprintf("%s/%s/%dx%dx%d", l.name, dt, m, n, k), func(b *testing.B) { benchmarkGemm(b, l.layout, dt, m, n, k) })
+			}
 		}
 	}
+}
+
+func benchmarkGemm(b *testing.B, layout ops.Layout, dt tensors.DType, m, n, k int) {
+	c := testgpu.Context(b)
+	A, B, C := c.Alloc("A", dt, m, k), c.Alloc("B", dt, n, k), c.Alloc("C", tensors.F32, m, n)
+	if layout == ops.TN {
+		A = A.View(k, m)
+	}
+	if layout != ops.NT {
+		B = B.View(k, n)
+	}
+	c.Zero(A)
+	c.Zero(B)
+	c.Gemm(layout, C, A, B)
+	require.NoError(b, c.Submit())
+	cpu := cpuTime()
+	for b.Loop() {
+		c.Gemm(layout, C, A, B)
+		require.NoError(b, c.Submit())
+	}
+	gflop := 2 * float64(m*n*k) * float64(b.N) / 1e9
+	b.ReportMetric(gflop/b.Elapsed().Seconds(), "GF/s")
+	b.ReportMetric(gflop/(cpuTime()-cpu).Seconds(), "GF/cpu-s")
 }

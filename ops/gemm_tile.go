@@ -7,8 +7,9 @@ import (
 
 // Tiles of the GEMM kernels on plain arithmetic.
 const (
-	t0Columns = 4  // columns of a lane
-	t1Tile    = 64 // rows and columns of a workgroup
+	t0Columns    = 4  // columns of a lane
+	texelColumns = 8  // the same where operands are read in texels
+	t1Tile       = 64 // rows and columns of a workgroup
 )
 
 // gemmTile is a GEMM kernel and the part of C that one of its workgroups computes.
@@ -19,6 +20,7 @@ type gemmTile struct {
 	lanes       int      // the subgroup size it is compiled for; 0: the device's
 	first, rest []uint32 // specialisation constants before and behind those that every GEMM kernel has
 	matrix      bool     // multiplies cooperative matrices
+	texels      bool     // reads its operands in texels
 	scaled      bool     // of f16, which gemm_scale prepares
 }
 
@@ -32,6 +34,13 @@ func (c *Context) gemmTile(g gemm) gemmTile {
 		return gemmTile{rows: t1Tile, cols: t1Tile, kernel: "gemm_t1" + names, first: []uint32{0, 0}}
 	}
 	lanes := c.Device.SubgroupSize
+	if c.readsTexels(g) {
+		tm := 2 * lanes
+		if g.layout != TN && g.m <= lanes {
+			tm = lanes
+		}
+		return gemmTile{rows: tm, cols: lanes * texelColumns, kernel: "gemm_texel" + names, first: []uint32{uint32(lanes), uint32(tm)}, texels: true}
+	}
 	step := lanes
 	if g.layout == TN {
 		step = 4 * lanes
@@ -50,6 +59,9 @@ func (t gemmTile) spec(g gemm, C, D matrix, add bool) []uint32 {
 	if t.matrix {
 		flags = []uint32{flag(g.A.aligned()), flag(g.B.aligned()), flag(C.aligned() && D.aligned()), flag(add), flag(C.DType == tensors.BF16)}
 	}
+	if t.texels {
+		flags = append(flags, flag(C.aligned() && D.aligned() && g.n%texelColumns == 0))
+	}
 	return append(append(append([]uint32{}, t.first...), flags...), t.rest...)
 }
 
@@ -57,6 +69,14 @@ func (t gemmTile) spec(g gemm, C, D matrix, add bool) []uint32 {
 func (m matrix) aligned() bool {
 	each := 16 / m.DType.Size()
 	return m.pitch%each == 0 && m.Region.Offset%16 == 0
+}
+
+// readsTexels reports whether the operands of a product can be read in texels: rows are a whole number of them.
+func (c *Context) readsTexels(g gemm) bool {
+	whole := func(m matrix) bool {
+		return m.aligned() && m.cols%(vk.TexelBytes/m.DType.Size()) == 0 && m.Region.Bytes+vk.Align <= vk.TexelBytes*c.Device.MaxTexels
+	}
+	return !c.NoTexels && whole(g.A) && whole(g.B) && (g.layout == NT || g.n%texelColumns == 0)
 }
 
 // busyTiles is the number of workgroups that keeps a device busy.

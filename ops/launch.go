@@ -11,11 +11,12 @@ import (
 type use struct {
 	tensors.Tensor
 	access vk.Access
+	texels bool // bound as texels of 16 bytes
 }
 
-func in(t tensors.Tensor) use    { return use{t, vk.Read} }
-func out(t tensors.Tensor) use   { return use{t, vk.Write} }
-func inout(t tensors.Tensor) use { return use{t, vk.ReadWrite} }
+func in(t tensors.Tensor) use    { return use{t, vk.Read, false} }
+func out(t tensors.Tensor) use   { return use{t, vk.Write, false} }
+func inout(t tensors.Tensor) use { return use{t, vk.ReadWrite, false} }
 
 // launch is one run of a kernel. The kernel's push constants are one element
 // offset per tensor, in order, and then the words of params.
@@ -108,14 +109,16 @@ func (c *Context) run(l launch) {
 	}
 	push := make([]uint32, 0, len(l.uses)+len(l.params))
 	binds := make([]vk.Bind, len(l.uses))
+	texels := uint32(0)
 	for i, u := range l.uses {
+		texels |= flag(u.texels) << i
 		base := u.Region.Offset / vk.Align * vk.Align
 		push = append(push, uint32((u.Region.Offset-base)/int64(u.DType.Size())))
 		bytes := u.Region.Bytes + u.Region.Offset - base
 		binds[i] = vk.Bind{Region: vk.Region{Buffer: u.Region.Buffer, Offset: base, Bytes: (bytes + 15) / 16 * 16}, Access: u.access}
 	}
 	push = append(push, l.params...)
-	p, err := c.pipeline(vk.Shader{Name: l.kernel, Buffers: len(binds), PushBytes: 4 * len(push), Spec: l.spec, Lanes: l.lanes,
+	p, err := c.pipeline(vk.Shader{Name: l.kernel, Buffers: len(binds), Texels: texels, PushBytes: 4 * len(push), Spec: l.spec, Lanes: l.lanes,
 		Statistics: c.statistics})
 	if err != nil {
 		c.Fail(err)

@@ -81,6 +81,9 @@ func (d *Device) NewBuffer(bytes int64, memory Memory) (*Buffer, error) {
 	bytes = max(bytes, Align)
 	info := vulkan.BufferCreateInfo{SType: vulkan.StructureTypeBufferCreateInfo, Size: vulkan.DeviceSize(bytes),
 		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit)}
+	if d.CPU {
+		info.Usage |= vulkan.BufferUsageFlags(vulkan.BufferUsageUniformTexelBufferBit)
+	}
 	defer info.Free()
 	b := &Buffer{device: d, bytes: bytes}
 	var handle vulkan.Buffer
@@ -157,6 +160,7 @@ func (b *Buffer) Free() {
 }
 
 func (b *Buffer) destroy() {
+	b.device.dropViews(b)
 	vulkan.DestroyBuffer(b.device.handle, b.handle, nil)
 	if b.memory != nil {
 		vulkan.FreeMemory(b.device.handle, b.memory, nil)

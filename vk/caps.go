@@ -23,6 +23,7 @@ type Info struct {
 	APIVersion         string
 	CPU                bool
 	MaxBindingBytes    int64 // maxStorageBufferRange
+	MaxTexels          int64 // maxTexelBufferElements: texels of 16 bytes that a kernel can read of a region; used on CPUs
 	SharedBytes        int   // maxComputeSharedMemorySize
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
 	SubgroupSize       int
@@ -56,6 +57,7 @@ const (
 	minimumInvocations     = 128
 	minimumSharedBytes     = 16 << 10
 	minimumBindingBytes    = 128 << 20
+	minimumTexels          = 65536
 	requiredPushConstBytes = 128
 )
 
@@ -102,7 +104,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		APIVersion:      fmt.Sprintf("%d.%d.%d", v>>22, v>>12&0x3ff, v&0xfff),
 		Identity:        fmt.Sprintf("%04x-%04x-%08x-%x", props.VendorID, props.DeviceID, props.DriverVersion, props.PipelineCacheUUID),
 		CPU:             props.DeviceType == vulkan.PhysicalDeviceTypeCpu,
-		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
+		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), MaxTexels: int64(props.Limits.MaxTexelBufferElements), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
 		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
 		HeapBytes: largestLocalHeap(p), minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
 		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}

@@ -39,6 +39,8 @@ type Device struct {
 	staging    *Buffer
 	pipelines  []*Pipeline
 	buffers    map[*Buffer]struct{}
+	views      map[Region]vulkan.BufferView // see view
+	viewUsers  int                          // recorders with dispatches that read views
 	idle, busy []vulkan.CommandBuffer
 	lost       error
 	profile    map[string]*Sample
@@ -63,7 +65,7 @@ func Open(opt Options) (*Device, error) {
 		return nil, fail.New(fail.Other, "run `vkdomino doctor` to see the devices", "%w", err)
 	}
 	d := &Device{Info: info, instance: in, physical: in.physical[info.Index], tier: opt.Tier, validation: opt.Validation,
-		buffers: map[*Buffer]struct{}{}, waitLimit: waitLimit}
+		buffers: map[*Buffer]struct{}{}, views: map[Region]vulkan.BufferView{}, waitLimit: waitLimit}
 	if d.tier == TierAuto {
 		d.tier = info.Tier()
 	}
@@ -72,7 +74,8 @@ func Open(opt Options) (*Device, error) {
 		return nil, err
 	}
 	if opt.MinLimits {
-		d.MaxBindingBytes, d.SharedBytes, d.MaxInvocations = minimumBindingBytes, minimumSharedBytes, minimumInvocations
+		d.MaxBindingBytes, d.MaxTexels = minimumBindingBytes, minimumTexels
+		d.SharedBytes, d.MaxInvocations = minimumSharedBytes, minimumInvocations
 	}
 	if err := d.create(); err != nil {
 		d.Close()

@@ -25,6 +25,7 @@ type Pipeline struct {
 	Name       string
 	device     *Device
 	buffers    int
+	texels     uint32
 	statistics bool
 	pushBytes  int
 	module     vulkan.ShaderModule
@@ -40,6 +41,7 @@ type Shader struct {
 	Name               string
 	SPIRV              []uint32
 	Buffers, PushBytes int
+	Texels             uint32 // bit i: binding i is a uniform texel buffer of R32G32B32A32_UINT, see Buffer.Texels
 	Spec               []uint32
 	Lanes              int  // the subgroup size, requested where it varies, of full subgroups; 0 for Info.SubgroupSize
 	Statistics         bool // ask the driver to keep what Pipeline.Statistics returns
@@ -56,7 +58,7 @@ func (d *Device) Compile(s Shader) (*Pipeline, error) {
 		return nil, fmt.Errorf("vk: pipeline %s: %d buffers (at most %d), %d push bytes (at most %d), %d words of SPIR-V",
 			s.Name, s.Buffers, MaxBuffers, s.PushBytes, MaxPushBytes, len(s.SPIRV))
 	}
-	p := &Pipeline{Name: s.Name, device: d, buffers: s.Buffers, pushBytes: s.PushBytes,
+	p := &Pipeline{Name: s.Name, device: d, buffers: s.Buffers, texels: s.Texels, pushBytes: s.PushBytes,
 		statistics: s.Statistics && d.statistics && d.tier >= T2}
 	if err := p.create(s); err != nil {
 		p.destroy()
@@ -101,6 +103,9 @@ func (p *Pipeline) createLayout() error {
 	bindings := make([]vulkan.DescriptorSetLayoutBinding, p.buffers)
 	for i := range bindings {
 		bindings[i] = vulkan.DescriptorSetLayoutBinding{Binding: uint32(i), DescriptorType: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: 1, StageFlags: stage}
+		if p.texels>>i&1 != 0 {
+			bindings[i].DescriptorType = vulkan.DescriptorTypeUniformTexelBuffer
+		}
 	}
 	set := vulkan.DescriptorSetLayoutCreateInfo{SType: vulkan.StructureTypeDescriptorSetLayoutCreateInfo, Flags: layoutFlagPush,
 		BindingCount: uint32(p.buffers), PBindings: bindings}

@@ -59,6 +59,7 @@ type Recorder struct {
 	pending []Bind    // uses since the last barrier
 	beside  bool      // what is recorded now waits
 	waiting []command // see Beside
+	views   bool      // commands read buffers as texels
 	err     error
 }
 
@@ -142,6 +143,10 @@ func (r *Recorder) valid(d Dispatch) error {
 			return fmt.Errorf("vk: dispatch %s: buffer %d: want an offset that is a multiple of %d and 1 to %d bytes, got %s",
 				p.Name, i, Align, r.device.MaxBindingBytes, b.Region)
 		}
+		if p.texels>>i&1 != 0 && (!r.device.CPU || b.Access != Read || b.Bytes%TexelBytes != 0 || b.Bytes/TexelBytes > r.device.MaxTexels) {
+			return fmt.Errorf("vk: dispatch %s: buffer %d: want 1 to %d texels of %d bytes that are read, on a CPU, got %s",
+				p.Name, i, r.device.MaxTexels, TexelBytes, b.Region)
+		}
 	}
 	return nil
 }
@@ -172,6 +177,19 @@ func (r *Recorder) Dispatch(d Dispatch) {
 	var op cOp
 	for i, b := range d.Binds {
 		op.bind(i, b.Region)
+		if p.texels>>i&1 != 0 {
+			view, err := r.device.view(b.Region)
+			if err != nil {
+				r.err = err
+				return
+			}
+			op.buffers[i] = C.uint64_t(uintptr(unsafe.Pointer(view)))
+		}
+	}
+	op.texels = C.uint32_t(p.texels)
+	if p.texels != 0 && !r.views {
+		r.views = true
+		r.device.viewUsers++
 	}
 	op.kind = C.SHIM_DISPATCH
 	op.bufferCount = C.uint32_t(len(d.Binds))
@@ -258,6 +276,10 @@ func (r *Recorder) Submit() error {
 }
 
 func (r *Recorder) reset() {
+	if r.views {
+		r.device.viewUsers--
+		r.device.trimViews()
+	}
 	*r = Recorder{device: r.device, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], costs: r.costs[:0], marks: r.marks[:0],
 		pending: r.pending[:0], waiting: r.waiting[:0]}
 }

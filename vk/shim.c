@@ -14,6 +14,7 @@ enum {
 	ST_MATRIX_FEATURES = 1000506000, ST_MATRIX_PROPERTIES = 1000506001, ST_MATRIX2_FEATURES = 1000593000, ST_FLEXIBLE_MATRIX = 1000593001,
 	ST_MATRIX2_PROPERTIES = 1000593002,
 	STAGE_COMPUTE = 0x20, CAPTURE_STATISTICS = 0x40, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
+	DESCRIPTOR_UNIFORM_TEXEL_BUFFER = 4,
 	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_BOTTOM = 0x2000, PIPE_HOST = 0x4000,
 	ACCESS_SHADER_READ = 0x20, ACCESS_SHADER_WRITE = 0x40, ACCESS_TRANSFER_READ = 0x800, ACCESS_TRANSFER_WRITE = 0x1000, ACCESS_HOST_READ = 0x2000,
 	SEVERITY_ERROR = 0x1000, VALIDATE_SYNCHRONIZATION = 4, NOT_PRESENT = -7,
@@ -323,9 +324,12 @@ uint32_t shim_statistics(void *device, void *pipeline, shim_statistic *out, uint
 static void record_dispatch(void *commandBuffer, const shim_op *op) {
 	ShimDescriptorBufferInfo infos[SHIM_MAX_BUFFERS];
 	ShimWriteDescriptorSet writes[SHIM_MAX_BUFFERS];
+	shim_handle views[SHIM_MAX_BUFFERS];
 	for (uint32_t i = 0; i < op->bufferCount; i++) {
+		views[i] = (shim_handle)(uintptr_t)op->buffers[i];
 		infos[i] = (ShimDescriptorBufferInfo){(shim_handle)(uintptr_t)op->buffers[i], op->offsets[i], op->ranges[i]};
 		writes[i] = (ShimWriteDescriptorSet){ST_WRITE_DESCRIPTOR_SET, NULL, NULL, i, 0, 1, DESCRIPTOR_STORAGE_BUFFER, NULL, &infos[i], NULL};
+		if (op->texels >> i & 1) writes[i] = (ShimWriteDescriptorSet){ST_WRITE_DESCRIPTOR_SET, NULL, NULL, i, 0, 1, DESCRIPTOR_UNIFORM_TEXEL_BUFFER, NULL, NULL, &views[i]};
 	}
 	shim_handle layout = (shim_handle)(uintptr_t)op->layout;
 	cmd_bind_pipeline(commandBuffer, BIND_COMPUTE, (shim_handle)(uintptr_t)op->pipeline);

@@ -87,7 +87,7 @@ enum { SHIM_MAX_BUFFERS = 8, SHIM_PUSH_WORDS = 32 };
 typedef struct {
 	uint64_t pipeline, layout;
 	uint64_t buffers[SHIM_MAX_BUFFERS], offsets[SHIM_MAX_BUFFERS], ranges[SHIM_MAX_BUFFERS];
-	uint32_t kind, barrier, bufferCount, pushBytes, x, y, z, pad;
+	uint32_t kind, barrier, bufferCount, pushBytes, x, y, z, texels; // texels, bit i: buffers[i] is a view of one as texels
 	uint32_t push[SHIM_PUSH_WORDS];
 } shim_op;
 

@@ -19,8 +19,13 @@
 #define OUT_STORE F32_STORE
 #define OUT_STORE4 F32_STORE4
 #endif
+#ifdef TEXELS
+layout(set = 0, binding = 0) uniform usamplerBuffer A;
+layout(set = 0, binding = 1) uniform usamplerBuffer B;
+#else
 BUFFER(0, A)
 BUFFER(1, B)
+#endif
 OUT_BUFFER(2, D)
 OUT_BUFFER(3, C)
 layout(push_constant) uniform Push { uint a0, b0, d0, c0, M, N, K, lda, ldb, ldd, ldc, kSplit, cSplit; };
@@ -30,6 +35,7 @@ layout(constant_id = 3) const bool VECTOR_B = false;
 layout(constant_id = 4) const bool VECTOR_C = false;
 layout(constant_id = 5) const bool ADD = false; // add D
 
+#ifndef TEXELS
 // Elements (row, col..col+3) of A as it lies in memory, zero outside rows x cols.
 vec4 load_a(uint row, uint col, uint rows, uint cols) {
 	uint at = a0 + min(row, rows - 1u) * lda + col;
@@ -48,9 +54,6 @@ vec4 load_b(uint row, uint col, uint rows, uint cols) {
 }
 
 // The same from a row whose address is known: CPU drivers do not move it out of a loop.
-uint row_a(uint row, uint rows) { return a0 + min(row, rows - 1u) * lda; }
-uint row_b(uint row, uint rows) { return b0 + min(row, rows - 1u) * ldb; }
-
 vec4 along_a(uint at, uint col, uint cols) {
 	if (VECTOR_A) return LOAD4(A, at + col);
 	vec4 v = vec4(0);
@@ -64,6 +67,11 @@ vec4 along_b(uint at, uint col, uint cols) {
 	[[unroll]] for (uint i = 0u; i < 4u; i++) if (col + i < cols) v[i] = LOAD(B, at + col + i);
 	return v;
 }
+
+#endif
+
+uint row_a(uint row, uint rows) { return a0 + min(row, rows - 1u) * lda; }
+uint row_b(uint row, uint rows) { return b0 + min(row, rows - 1u) * ldb; }
 
 void store_c(uint row, uint col, float v) {
 	if (row >= M || col >= N) return;
