@@ -85,3 +85,9 @@ func (i Info) Without(feature string) Info {
 	}
 	return i
 }
+
+// KeptViews is the number of views that are kept.
+const KeptViews = keptViews
+
+// Views counts the regions that are readable as texels.
+func (d *Device) Views() int { return len(d.views) }
