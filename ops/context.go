@@ -26,7 +26,8 @@ type Context struct {
 	RowStable bool
 	// InOrder runs what Beside records where it is recorded: for comparison.
 	InOrder bool
-	// NoTexels reads a GEMM's operands from storage buffers on CPUs too: for comparison.
+	// NoTexels reads a GEMM's operands from storage buffers on CPUs too, with the same bits: from the start where
+	// the driver is slow with texels (vk.Info.FastTexels), and for comparison.
 	NoTexels bool
 
 	recorder   *vk.Recorder
@@ -59,7 +60,7 @@ type Allocation struct {
 
 // New returns a Context on a device.
 func New(d *vk.Device) *Context {
-	return &Context{Device: d, recorder: d.NewRecorder(), kernels: map[kernelKey]*vk.Pipeline{}}
+	return &Context{Device: d, recorder: d.NewRecorder(), NoTexels: !d.FastTexels, kernels: map[kernelKey]*vk.Pipeline{}}
 }
 
 // NewDry returns a Context that allocates nothing and runs nothing: what is

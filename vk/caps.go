@@ -24,6 +24,7 @@ type Info struct {
 	CPU                bool
 	MaxBindingBytes    int64 // maxStorageBufferRange
 	MaxTexels          int64 // maxTexelBufferElements: texels of 16 bytes that a kernel can read of a region; used on CPUs
+	FastTexels         bool  // a CPU whose driver loads texels without a call for each: lavapipe before Mesa 26
 	SharedBytes        int   // maxComputeSharedMemorySize
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
 	SubgroupSize       int
@@ -110,6 +111,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
+	info.FastTexels = info.CPU && mesaBefore(info.DriverInfo, 26)
 	if info.Kind == "" {
 		info.Kind = "other"
 	}
@@ -190,4 +192,11 @@ func choose(list []Info, index int) (Info, error) {
 		}
 	}
 	return Info{}, fmt.Errorf("vk: %w: %s", ErrNoDevice, strings.Join(lacks, "; "))
+}
+
+// mesaBefore reports whether a driver's text, as "Mesa 22.3.6 (LLVM 15.0.6)", names a Mesa older than a major version.
+func mesaBefore(text string, major int) bool {
+	var have int
+	n, err := fmt.Sscanf(text, "Mesa %d.", &have)
+	return err == nil && n == 1 && have < major
 }

@@ -91,3 +91,6 @@ const KeptViews = keptViews
 
 // Views counts the regions that are readable as texels.
 func (d *Device) Views() int { return len(d.views) }
+
+// MesaBefore is what FastTexels goes by.
+var MesaBefore = mesaBefore

@@ -96,3 +96,9 @@ func TestTexelArguments(t *testing.T) {
 		require.ErrorContains(t, list.Submit(), "texels of 16 bytes that are read, on a CPU", name)
 	}
 }
+
+func TestMesaBefore(t *testing.T) {
+	for text, want := range map[string]bool{"Mesa 22.3.6 (LLVM 15.0.6)": true, "Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6)": true, "Mesa 26.1.6": false, "580.95": false, "": false} {
+		require.Equal(t, want, vk.MesaBefore(text, 26), text)
+	}
+}
