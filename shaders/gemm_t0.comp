@@ -12,12 +12,16 @@ layout(constant_id = 1) const uint TM = 32; // a multiple of LANES; of 4*LANES i
 
 const uint TN = 4; // columns of a lane
 
-// TN: adds one step of k, from four rows a lane.
-#define RANK_ONE(step) { \
-		vec4 a[TM / (4u * LANES)], b = load_b(step, j, last, N); \
-		[[unroll]] for (uint r = 0u; r < TM / (4u * LANES); r++) a[r] = load_a(step, i0 + (r * LANES + lane) * 4u, last, M); \
+// TN: adds steps of k, from four rows a lane.
+#define RANK(steps, k) { \
+		vec4 a[steps][TM / (4u * LANES)], b[steps]; \
+		[[unroll]] for (uint q = 0u; q < steps; q++) { \
+			b[q] = load_b(k + q, j, last, N); \
+			[[unroll]] for (uint r = 0u; r < TM / (4u * LANES); r++) a[q][r] = load_a(k + q, i0 + (r * LANES + lane) * 4u, last, M); \
+		} \
 		[[unroll]] for (uint m = 0u; m < TM; m++) \
-			c[m] += subgroupShuffle(a[m / (4u * LANES)][m % 4u], m / 4u % LANES) * b; \
+			[[unroll]] for (uint q = 0u; q < steps; q++) \
+				c[m] += subgroupShuffle(a[q][m / (4u * LANES)][m % 4u], m / 4u % LANES) * b[q]; \
 	}
 
 void main() {
@@ -35,11 +39,11 @@ void main() {
 		vec4 a[TM / LANES], b[TN];
 		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = along_a(ra[r], k, last);
 		[[unroll]] for (uint t = 0u; t < TN; t++) b[t] = along_b(rb[t], k, last);
-		[[unroll]] for (uint q = 0u; q < 4u; q++)
-			[[unroll]] for (uint m = 0u; m < TM; m++) {
-				float x = subgroupShuffle(a[m / LANES][q], m % LANES);
-				[[unroll]] for (uint t = 0u; t < TN; t++) c[m * TN + t] += x * b[t][q];
-			}
+		[[unroll]] for (uint m = 0u; m < TM; m++) {
+			vec4 x = subgroupShuffle(a[m / LANES], m % LANES);
+			[[unroll]] for (uint t = 0u; t < TN; t++)
+				[[unroll]] for (uint q = 0u; q < 4u; q++) c[m * TN + t] += x[q] * b[t][q];
+		}
 	}
 	[[unroll]] for (uint m = 0u; m < TM; m++)
 		[[unroll]] for (uint t = 0u; t < TN; t++) store_c(i0 + m, j0 + t * LANES + lane, c[m * TN + t]);
@@ -54,15 +58,16 @@ void main() {
 		vec4 a[TM / LANES], b[4]; // of a row, four steps of k
 		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = along_a(ra[r], k, last);
 		[[unroll]] for (uint q = 0u; q < 4u; q++) b[q] = load_b(k + q, j, last, N);
-		[[unroll]] for (uint q = 0u; q < 4u; q++)
-			[[unroll]] for (uint m = 0u; m < TM; m++) c[m] += subgroupShuffle(a[m / LANES][q], m % LANES) * b[q];
+		[[unroll]] for (uint m = 0u; m < TM; m++) {
+			vec4 x = subgroupShuffle(a[m / LANES], m % LANES);
+			[[unroll]] for (uint q = 0u; q < 4u; q++) c[m] += x[q] * b[q];
+		}
 	}
 #else
 	// Four steps of k at a time, and the rest one by one: a condition inside would cost a blend of every sum.
 	const uint whole = first + (last - first) / 4u * 4u;
-	for (uint k = first; k < whole; k += 4u)
-		[[unroll]] for (uint q = 0u; q < 4u; q++) RANK_ONE(k + q)
-	for (uint k = whole; k < last; k++) RANK_ONE(k)
+	for (uint k = first; k < whole; k += 4u) RANK(4u, k)
+	for (uint k = whole; k < last; k++) RANK(1u, k)
 #endif
 	[[unroll]] for (uint m = 0u; m < TM; m++) store_c4(i0 + m, j, c[m]);
 #endif
