@@ -48,8 +48,8 @@ func (h Heads) vectors(list ...tensors.Tensor) bool {
 // parts vectors of four elements of a head per lane; held is how many fours of its rows it
 // keeps loaded, 0 where it loads them anew for every row of the other side.
 type attentionTile struct {
-	lanes, rows, parts, held int
-	cpu                      bool
+	dim, lanes, rows, parts, held int
+	cpu                           bool
 }
 
 // attentionTile chooses the tile for a list of n rows with so many sums per row.
@@ -59,7 +59,7 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 		return attentionTile{lanes: 1, rows: 1, parts: 1}
 	}
 	lanes := c.Device.SubgroupSize
-	t := attentionTile{lanes: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes), cpu: c.Device.Tier() == vk.T0}
+	t := attentionTile{dim: dim, lanes: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes), cpu: c.Device.Tier() == vk.T0}
 	if t.cpu && dim <= heldDim {
 		t.held = ceilDiv(dim, 4)
 	}
@@ -72,6 +72,26 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 // spec are the specialisation constants of kernels that include attention.glsl.
 func (t attentionTile) spec(vector, window bool) []uint32 {
 	return []uint32{uint32(t.lanes), 1, uint32(t.rows), uint32(t.parts), flag(vector), flag(window), uint32(t.held), flag(t.cpu)}
+}
+
+// operand is a tensor of rows of heads that an attention kernel reads.
+func operand(t tensors.Tensor) use { return use{t, vk.Read, true} }
+
+// attend runs an attention kernel: its variant that reads all operands in texels where each head is a whole number of them.
+func (c *Context) attend(t attentionTile, vector, window bool, l launch) {
+	if c.err != nil || c.Dry() {
+		return
+	}
+	texels := vector
+	for _, u := range l.uses {
+		texels = texels && (!u.texels || c.texels(u.Tensor, t.dim))
+	}
+	l.kernel += map[bool]string{false: ".buffer", true: ".texel"}[texels]
+	for i := range l.uses {
+		l.uses[i].texels = l.uses[i].texels && texels
+	}
+	l.spec = t.spec(vector, window)
+	c.run(l)
 }
 
 // wantHeads checks a head geometry.

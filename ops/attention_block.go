@@ -49,8 +49,8 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 	}
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
-	c.run(launch{kernel: "block_attention_forward." + storage(a.Q), spec: t.spec(a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0),
-		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(a.Blocks), {Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
+	c.attend(t, a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0, launch{kernel: "block_attention_forward." + storage(a.Q),
+		uses:   []use{operand(a.Q), operand(a.K), operand(a.V), operand(a.CK), operand(a.CV), in(a.Blocks), {Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
 		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
 }
 
@@ -82,8 +82,9 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), h.Dim, 1)
-	c.run(launch{kernel: "block_attention_backward_q." + storage(a.Q), spec: t.spec(vector, a.Window > 0),
-		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(records), {Tensor: g.Q, access: vk.Write}},
+	c.attend(t, vector, a.Window > 0, launch{kernel: "block_attention_backward_q." + storage(a.Q),
+		uses: []use{operand(a.Q), operand(a.K), operand(a.V), operand(a.CK), operand(a.CV), operand(dOut), operand(records),
+			{Tensor: g.Q, access: vk.Write}},
 		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
 }
 
@@ -99,7 +100,7 @@ func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockIn
 func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Tensor, a BlockInputs, vector bool) {
 	t := c.attentionTile(a.BlockSize, a.Heads.Dim, 2)
 	lists, length, work := a.Count, a.BlockSize, 8*float64(a.Q.Len())*float64(a.BlockSize)
-	uses := []use{in(a.Q), in(dOut), in(records), in(k), in(v), {Tensor: dk, access: vk.Write}, {Tensor: dv, access: vk.Write}}
+	uses := []use{operand(a.Q), operand(dOut), operand(records), operand(k), operand(v), {Tensor: dk, access: vk.Write}, {Tensor: dv, access: vk.Write}}
 	if part == "context" {
 		t = c.attentionTile(a.Longest, a.Heads.Dim, 2)
 		lists, length, work = a.Sequences, a.Longest, a.work(8)-work
@@ -108,7 +109,7 @@ func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Ten
 	if lists*length == 0 {
 		return
 	}
-	c.run(launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, spec: t.spec(vector, a.Window > 0), uses: uses,
+	c.attend(t, vector, a.Window > 0, launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, uses: uses,
 		params: a.params(lists), groups: fold(a.Heads.KV * lists * ceilDiv(length, t.rows)), work: work})
 }
 

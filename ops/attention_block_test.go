@@ -313,6 +313,21 @@ func TestBlockAttentionSameBits(t *testing.T) {
 	})
 }
 
+// TestBlockAttentionTexels: on a CPU, the kernels that read texels give the bits of those that read storage buffers.
+func TestBlockAttentionTexels(t *testing.T) {
+	eachShape(t, []blockShape{
+		{name: "demo", heads: demo, bs: 8, stride: 41, anchors: [][]int{{0, 1, 7, 8, 16, 17, 40}, {-1, 33}}},
+		{name: "heads of 128", heads: ops.Heads{Query: 4, KV: 2, Dim: 128}, bs: 4, stride: 19, anchors: [][]int{{0, 18}}},
+	}, func(b *blockRig) {
+		b.c.NoTexels = true
+		buffers := b.run()
+		b.c.NoTexels = false
+		for i, values := range b.run() {
+			require.Equal(b.t, buffers[i], values, resultNames[i])
+		}
+	})
+}
+
 // TestBlockAttentionUnaligned runs on tensors that cannot be read four elements at a time.
 func TestBlockAttentionUnaligned(t *testing.T) {
 	s := blockShape{name: "heads of 12", heads: ops.Heads{Query: 3, KV: 1, Dim: 12}, bs: 5, stride: 20, anchors: [][]int{{4, 19}}}

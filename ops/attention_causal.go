@@ -51,8 +51,8 @@ func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, long
 	}
 	rows := SegmentRows * h.share()
 	t := c.attentionTile(rows, h.Dim, 1)
-	c.run(launch{kernel: "causal_attention_forward." + storage(q), spec: t.spec(h.vectors(q, k, v, out), false),
-		uses:   []use{in(q), in(k), in(v), in(segments), {Tensor: out, access: vk.ReadWrite}},
+	c.attend(t, h.vectors(q, k, v, out), false, launch{kernel: "causal_attention_forward." + storage(q),
+		uses:   []use{operand(q), operand(k), operand(v), in(segments), {Tensor: out, access: vk.ReadWrite}},
 		params: h.params(n, SegmentRows, longest, 0), groups: fold(h.KV * n * ceilDiv(rows, t.rows)),
 		work: 4 * float64(n*SegmentRows*h.Query*h.Dim) * float64(longest) / 2})
 }

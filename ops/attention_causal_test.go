@@ -162,6 +162,20 @@ func TestCausalAttentionFuture(t *testing.T) {
 	})
 }
 
+// TestCausalAttentionTexels: on a CPU, the kernel that reads texels gives the bits of the one that reads storage buffers.
+func TestCausalAttentionTexels(t *testing.T) {
+	eachCausal(t, []causalShape{
+		{"verify", demo, 64, []int{17, 9, 16}, []int{40, 0, 48}},
+		{"heads of 40", ops.Heads{Query: 3, KV: 1, Dim: 40}, 21, []int{21, 2}, []int{0, 9}},
+		{"heads of 128", ops.Heads{Query: 4, KV: 2, Dim: 128}, 20, []int{9}, []int{11}},
+	}, func(c *causalRig) {
+		c.c.NoTexels = true
+		buffers := c.run()
+		c.c.NoTexels = false
+		require.Equal(c.t, buffers, c.run())
+	})
+}
+
 // TestCausalAttentionRest holds that rows in no segment stay as they are.
 func TestCausalAttentionRest(t *testing.T) {
 	eachCausal(t, causalShapes[:1], func(c *causalRig) {

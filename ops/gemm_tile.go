@@ -73,10 +73,8 @@ func (m matrix) aligned() bool {
 
 // readsTexels reports whether the operands of a product can be read in texels: rows are a whole number of them.
 func (c *Context) readsTexels(g gemm) bool {
-	whole := func(m matrix) bool {
-		return m.aligned() && m.cols%(vk.TexelBytes/m.DType.Size()) == 0 && m.Region.Bytes+vk.Align <= vk.TexelBytes*c.Device.MaxTexels
-	}
-	return !c.NoTexels && whole(g.A) && whole(g.B) && (g.layout == NT || g.n%texelColumns == 0)
+	whole := func(m matrix) bool { return m.aligned() && c.texels(m.Tensor, m.cols) }
+	return whole(g.A) && whole(g.B) && (g.layout == NT || g.n%texelColumns == 0)
 }
 
 // busyTiles is the number of workgroups that keeps a device busy.

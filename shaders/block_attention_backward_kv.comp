@@ -1,5 +1,5 @@
 #version 450
-// variants: STORAGE=f32,bf16 PART=own,context
+// variants: STORAGE=f32,bf16 PART=own,context READ=buffer,texel
 // Gradient of block attention, part 3: dk = dSᵀ q/√hd and dv = Pᵀ dOut, summed in
 // a fixed order over the query heads that share a key head. A workgroup holds
 // ROWS keys of one key head: of one block (own), which all its rows see, or of
@@ -7,12 +7,13 @@
 // sequence are sorted by anchor, so these are a run of the list.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
+#include "attention_operand.glsl"
 #include "attention_record.glsl"
-BUFFER(0, Q)
-BUFFER(1, DO)
-RECORD_BUFFER(2, RECORDS)
-BUFFER(3, K)
-BUFFER(4, V)
+OPERAND(0, Q)
+OPERAND(1, DO)
+RECORD_OPERAND(2, RECORDS)
+OPERAND(3, K)
+OPERAND(4, V)
 BUFFER(5, DK)
 BUFFER(6, DV)
 #ifdef PART_CONTEXT
@@ -31,7 +32,7 @@ layout(push_constant) uniform Push {
 vec4 dk[ROWS * PARTS], dv[ROWS * PARTS]; // dk·√hd
 vec4 held_k[HOLDS], held_v[HOLDS];
 
-int anchor_of(uint block) { return RECORDS[records0 / 4u + block * blockSize * heads].w; }
+int anchor_of(uint block) { return RECORD(RECORDS, records0 / 4u + block * blockSize * heads).w; }
 
 #ifdef PART_CONTEXT
 // The first block from low on, before high, whose anchor is above position j.
@@ -54,7 +55,7 @@ bool sees(uint p, int anchor, uint j) { return anchor >= 0; }
 // Adds the gradient by packed query rows p to p + GROUP - 1 of a block.
 void accumulate(uint block, uint p, uint packed, uint kv, uint first) {
 	uint q = p + gl_SubgroupInvocationID, row = query_row(block * blockSize, min(q, packed - 1u), kv);
-	ivec4 record = RECORDS[records0 / 4u + row];
+	ivec4 record = RECORD(RECORDS, records0 / 4u + row);
 	vec2 stats = intBitsToFloat(record.xy);
 	other = row * headDim;
 	SCORES(s, held_k, K, k0, Q, q0)

@@ -1,17 +1,18 @@
 #version 450
-// variants: STORAGE=f32,bf16
+// variants: STORAGE=f32,bf16 READ=buffer,texel
 // Gradient of block attention, part 2: dq = dS k/√hd over the context and the
 // own block. A workgroup holds ROWS packed query rows of one block and key head.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
+#include "attention_operand.glsl"
 #include "attention_record.glsl"
-BUFFER(0, Q)
-BUFFER(1, K)
-BUFFER(2, V)
-BUFFER(3, CK)
-BUFFER(4, CV)
-BUFFER(5, DO)
-RECORD_BUFFER(6, RECORDS)
+OPERAND(0, Q)
+OPERAND(1, K)
+OPERAND(2, V)
+OPERAND(3, CK)
+OPERAND(4, CV)
+OPERAND(5, DO)
+RECORD_OPERAND(6, RECORDS)
 BUFFER(7, DQ)
 layout(push_constant) uniform Push {
 	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, longest, window;
@@ -51,7 +52,7 @@ void main() {
 	ivec4 record;
 	[[unroll]] for (uint r = 0u; r < SPREAD; r++) {
 		uint row = query_row(block * blockSize, min(first + r * GROUP + lane, packed - 1u), kv);
-		record = RECORDS[records0 / 4u + row];
+		record = RECORD(RECORDS, records0 / 4u + row);
 		stats[r] = intBitsToFloat(record.xy);
 		spread[r] = row * headDim;
 	}

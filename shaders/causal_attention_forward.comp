@@ -1,5 +1,5 @@
 #version 450
-// variants: STORAGE=f32,bf16
+// variants: STORAGE=f32,bf16 READ=buffer,texel
 // Causal attention of the frozen target over a cache of keys and values: query
 // row i of a segment sees keys 0 to position + i of the segment's sequence.
 //
@@ -8,9 +8,10 @@
 // A workgroup holds ROWS packed query rows of one segment and key head.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
-BUFFER(0, Q)
-BUFFER(1, K)
-BUFFER(2, V)
+#include "attention_operand.glsl"
+OPERAND(0, Q)
+OPERAND(1, K)
+OPERAND(2, V)
 I32_BUFFER(3, SEGMENTS) // first query row, rows, first key row of the sequence, position of the first row
 BUFFER(4, O)
 layout(push_constant) uniform Push {
