@@ -46,7 +46,7 @@ uint after(uint low, uint high, uint j) {
 }
 
 #define MOST longest
-bool sees(uint p, int anchor, uint j) { return int(j) < anchor && (window == 0u || j + window > uint(anchor) + p / share()); }
+bool sees(uint p, int anchor, uint j) { return int(j) < anchor && (!WINDOW || j + window > uint(anchor) + p / share()); }
 #else
 #define MOST blockSize
 bool sees(uint p, int anchor, uint j) { return anchor >= 0; }

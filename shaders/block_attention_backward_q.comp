@@ -24,10 +24,10 @@ vec4 o[ROWS * PARTS]; // dq·√hd
 vec4 held[HOLDS], held_do[HOLDS];
 
 #define IN_BLOCK(m, j) true
-#define IN_WINDOW(m, j) (window == 0u || j + window > anchor + (first + m) / share())
+#define IN_WINDOW(m, j) (j + window > anchor + (first + m) / share())
 
 // Adds the gradient by keys j to j + GROUP - 1 of a list that starts at row base
-// of K and V and ends before end, and moves j on; see ACCUMULATE for guarded.
+// of K and V and ends before end, and moves j on; see ACCUMULATE for guarded, without which SEES is always true.
 #define ATTEND(K, k0, V, v0, base, j, end, SEES, guarded) { \
 	uint key = j + lane; \
 	other = ((base + min(key, end - 1u)) * kvHeads + kv) * headDim; \
@@ -35,7 +35,7 @@ vec4 held[HOLDS], held_do[HOLDS];
 	SCORES(g, held_do, DO, do0, V, v0) \
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
 		vec2 row = subgroupShuffle(stats[m / GROUP], m % GROUP); \
-		differentiate(m, key < end && SEES(m, key), row.x, row.y); \
+		differentiate(m, key < end && (!(guarded) || SEES(m, key)), row.x, row.y); \
 	} \
 	ACCUMULATE(o, g, K, k0, guarded) \
 	j += GROUP; \

@@ -24,7 +24,7 @@ layout(push_constant) uniform Push {
 #include "attention_softmax.glsl"
 
 #define IN_BLOCK(m, j) true
-#define IN_WINDOW(m, j) (window == 0u || j + window > anchor + (first + m) / share())
+#define IN_WINDOW(m, j) (j + window > anchor + (first + m) / share())
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;

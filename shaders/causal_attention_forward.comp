@@ -20,7 +20,7 @@ layout(push_constant) uniform Push {
 };
 #include "attention_softmax.glsl"
 
-#define IN_PAST(m, j) (j <= position + (first + m) / share())
+#define IN_PAST(m, j) (j <= subgroupShuffle(last[m / GROUP], m % GROUP))
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
@@ -33,8 +33,11 @@ void main() {
 	const uint base = uint(SEGMENTS[at + 2u]), position = uint(SEGMENTS[at + 3u]);
 	if (first >= packed) return;
 
-	[[unroll]] for (uint r = 0u; r < SPREAD; r++)
+	uint last[SPREAD]; // key that the lane's rows of the tile see
+	[[unroll]] for (uint r = 0u; r < SPREAD; r++) {
+		last[r] = position + (first + r * GROUP + lane) / share();
 		spread[r] = query_row(row, min(first + r * GROUP + lane, packed - 1u), kv) * headDim;
+	}
 	HOLD(held, Q, q0)
 	begin();
 	const uint end = position + (min(first + ROWS, packed) - 1u) / share() + 1u;

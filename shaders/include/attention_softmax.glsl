@@ -39,7 +39,7 @@ void weigh() {
 	uint key = j + gl_SubgroupInvocationID; \
 	other = ((base + min(key, end - 1u)) * kvHeads + kv) * headDim; \
 	SCORES(s, held, Q, q0, K, k0) \
-	[[unroll]] for (uint m = 0u; m < ROWS; m++) s[m] = key < end && SEES(m, key) ? s[m] * scale : UNSEEN; \
+	[[unroll]] for (uint m = 0u; m < ROWS; m++) s[m] = key < end && (!(guarded) || SEES(m, key)) ? s[m] * scale : UNSEEN; \
 	weigh(); \
 	ACCUMULATE(o, s, V, v0, guarded) \
 	j += GROUP; \
