@@ -26,7 +26,7 @@ type Context struct {
 	RowStable bool
 	// InOrder runs what Beside records where it is recorded: for comparison.
 	InOrder bool
-	// NoTexels reads a GEMM's operands from storage buffers on CPUs too, with the same bits: from the start where
+	// NoTexels reads everything from storage buffers on CPUs too: from the start where
 	// the driver is slow with texels (vk.Info.FastTexels), and for comparison.
 	NoTexels bool
 

@@ -1,0 +1,48 @@
+package ops_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vkdomino/tensors"
+)
+
+// bothWays records an op with texels and without, and returns its results of each.
+func bothWays(r *rig, record func() []tensors.Tensor) (got [2][][]float32) {
+	r.t.Helper()
+	for i := range got {
+		r.c.NoTexels = i == 0
+		results := record()
+		r.submit()
+		for _, t := range results {
+			got[i] = append(got[i], r.floats(t))
+		}
+	}
+	return got
+}
+
+// TestElementwiseTexels: reading texels changes no bit, also where a result overwrites what is read,
+// where bindings are small, and at lengths and offsets that texels do not fit.
+func TestElementwiseTexels(t *testing.T) {
+	for _, n := range []int{8, 40, 44, 1000, 60000} {
+		for _, skip := range []int{0, 4} {
+			for _, dt := range storages {
+				r := newRig(t, 1)
+				r.bindings(80 << 10)
+				g, u, d := r.values(n), r.values(n), r.values(n)
+				got := bothWays(r, func() []tensors.Tensor {
+					gate, up, dOut, result := r.tensor(dt, skip, n), r.tensor(dt, 0, n), r.tensor(dt, 0, n), r.tensor(dt, 0, n)
+					r.fill(gate, g)
+					r.fill(up, u)
+					r.fill(dOut, d)
+					r.c.SwiGLU(result, gate, up)
+					r.c.SwiGLUBackward(gate, up, dOut, gate, up)
+					r.c.SwiGLU(dOut, dOut, result)
+					return []tensors.Tensor{result, gate, up, dOut}
+				})
+				require.Equal(t, got[0], got[1], "%d of %s, skipping %d", n, dt, skip)
+			}
+		}
+	}
+}
