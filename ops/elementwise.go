@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"slices"
+
 	"vkdomino/tensors"
 	"vkdomino/vk"
 )
@@ -52,15 +54,11 @@ func (c *Context) flat(kernel string, uses ...use) {
 			list[i] = part[i].Tensor
 		}
 		wide, vector := width(s.hi-s.lo, list...)
-		name := kernel
-		if readsTexels(part) {
-			texels := c.texels(s.hi-s.lo, list...)
-			if texels {
-				wide = eightWide
-			}
-			name += reading(texels, part)
+		variant := ""
+		if slices.ContainsFunc(part, func(u use) bool { return u.texels }) {
+			wide, vector, variant = c.wide(part, s.hi-s.lo, list...)
 		}
-		c.run(launch{kernel: name, spec: c.flatSpec(flag(vector)), uses: part, params: []uint32{uint32(s.hi - s.lo)},
+		c.run(launch{kernel: kernel + variant, spec: c.flatSpec(flag(vector)), uses: part, params: []uint32{uint32(s.hi - s.lo)},
 			groups: fold(ceilDiv(s.hi-s.lo, wide*c.flatGroup())), work: flatWork * float64(s.hi-s.lo)})
 	}
 }

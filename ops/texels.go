@@ -1,8 +1,6 @@
 package ops
 
 import (
-	"slices"
-
 	"vkdomino/tensors"
 	"vkdomino/vk"
 )
@@ -27,18 +25,20 @@ func (c *Context) texels(cols int, list ...tensors.Tensor) bool {
 // read is a tensor that a kernel with the variants of FROM reads, in texels where that is possible.
 func read(t tensors.Tensor) use { return use{t, vk.Read, true} }
 
-// readsTexels reports whether a kernel has the variants of FROM.
-func readsTexels(uses []use) bool {
-	return slices.ContainsFunc(uses, func(u use) bool { return u.texels })
-}
-
-// reading is the suffix of such a kernel's variant; in the one without texels nothing is bound as texels.
-func reading(texels bool, uses []use) string {
-	if texels {
-		return ".texel"
+// wide is how a kernel with the variants of FROM reads rows of cols elements: how many elements an
+// invocation handles at a time, whether loads from storage buffers are of four, and the suffix of the
+// variant. rows are the tensors with such rows. Nothing is bound as texels in the variant without.
+func (c *Context) wide(uses []use, cols int, rows ...tensors.Tensor) (elements int, vector bool, suffix string) {
+	elements, vector = width(cols, rows...)
+	all := c.texels(cols, rows...)
+	for _, u := range uses {
+		all = all && (!u.texels || c.texels(cols, u.Tensor))
+	}
+	if all {
+		return eightWide, vector, ".texel"
 	}
 	for i := range uses {
 		uses[i].texels = false
 	}
-	return ".buffer"
+	return elements, vector, ".buffer"
 }

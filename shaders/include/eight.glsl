@@ -17,6 +17,13 @@
 	v[0] = bf16x4_to_f32(bits.xy); \
 	v[1] = bf16x4_to_f32(bits.zw); \
 }
+#define F32_READ1(name, i) uintBitsToFloat(texelFetch(name, int((i) >> 2))[(i) & 3u])
+#define F32_READ_BACK(name, i, v) { v[0] = F32_LOAD4(name, i); v[1] = F32_LOAD4(name, (i) + 4u); }
+#define BF16_READ_BACK(name, i, v) { \
+	uvec4 bits = name##8[(i) >> 3]; \
+	v[0] = bf16x4_to_f32(bits.xy); \
+	v[1] = bf16x4_to_f32(bits.zw); \
+}
 #define F32_WRITE_BUFFER F32_BUFFER
 #define BF16_WRITE_BUFFER(slot, name) layout(set = 0, binding = slot) buffer name##_eight { uvec4 name##8[]; };
 #define F32_WRITE(name, i, v) { F32_STORE4(name, i, v[0]); F32_STORE4(name, (i) + 4u, v[1]); }
@@ -26,21 +33,26 @@
 #define BF16_READ_BUFFER BF16_BUFFER
 #define F32_READ(name, i, v) v[0] = F32_GET(name, i);
 #define BF16_READ(name, i, v) v[0] = BF16_GET(name, i);
+#define F32_READ1 F32_LOAD
+#define F32_READ_BACK F32_READ
+#define BF16_READ_BACK BF16_READ
 #define F32_WRITE_BUFFER F32_BUFFER
 #define BF16_WRITE_BUFFER BF16_BUFFER
 #define F32_WRITE(name, i, v) F32_PUT(name, i, v[0])
 #define BF16_WRITE(name, i, v) BF16_PUT(name, i, v[0])
 #endif
 
-// READ and WRITE are of the variant's STORAGE.
+// READ1 reads one element, READ_BACK from a WRITE_BUFFER. READ and WRITE are of the variant's STORAGE.
 #ifdef STORAGE_BF16
 #define READ_BUFFER BF16_READ_BUFFER
 #define WRITE_BUFFER BF16_WRITE_BUFFER
 #define READ BF16_READ
+#define READ_BACK BF16_READ_BACK
 #define WRITE BF16_WRITE
 #else
 #define READ_BUFFER F32_READ_BUFFER
 #define WRITE_BUFFER F32_WRITE_BUFFER
 #define READ F32_READ
+#define READ_BACK F32_READ_BACK
 #define WRITE F32_WRITE
 #endif
