@@ -1,5 +1,5 @@
 #version 450
-// variants: STORAGE=f32,bf16
+// variants: STORAGE=f32,bf16 FROM=buffer,texel
 // Gradients by the logits of one vocabulary chunk, with t = (1-a) onehot(y) + a softmax(teacher):
 //
 //	gFinal = kFinal c (softmax(final) - t)    kFinal = 1 - lambda
@@ -15,18 +15,19 @@ layout(constant_id = 3) const bool BASE_STREAM = false;
 layout(constant_id = 4) const uint FINAL_STREAM = 0; // 0: there is none, 1: gFinal, 2: gFinal = 0
 layout(constant_id = 5) const bool TEACHER = false;
 #include "quad.glsl"
+#include "eight.glsl"
 #include "cross_entropy.glsl"
-F32_BUFFER(0, BASE)
-F32_BUFFER(1, FIN)
-F32_BUFFER(2, TEACH)
+F32_READ_BUFFER(0, BASE)
+F32_READ_BUFFER(1, FIN)
+F32_READ_BUFFER(2, TEACH)
 F32_BUFFER(3, COEF)
 F32_BUFFER(4, STATS)
 BUFFER(5, GFINAL)
 BUFFER(6, GSUM)
 layout(push_constant) uniform Push { uint base0, fin0, teach0, coef0, stats0, gfinal0, gsum0, rows, cols, vocabStart; float kBase, kFinal, a; };
-QUAD_READER(read_base, F32_LOAD, BASE)
-QUAD_READER(read_fin, F32_LOAD, FIN)
-QUAD_READER(read_teach, F32_LOAD, TEACH)
+QUAD_READER(read_base, F32_FETCH, BASE)
+QUAD_READER(read_fin, F32_FETCH, FIN)
+QUAD_READER(read_teach, F32_FETCH, TEACH)
 QUAD_WRITER(write_gfinal, STORE, GFINAL)
 QUAD_WRITER(write_gsum, STORE, GSUM)
 

@@ -46,7 +46,7 @@ void main() {
 			READ(In, in0 + at + c, x[0])
 			[[unroll]] for (uint f = 0u; f < FOURS; f++) sum += u[0][f] * w[0][f] * x[0][f];
 		}
-		float rstd = F32_READ1(Rstd, rstd0 + row);
+		float rstd = F32_FETCH(Rstd, rstd0 + row);
 		float k = rstd * rstd * row_add(total(sum)) / float(cols);
 		[[unroll]] for (uint t = 0u; t < ITEMS; t++)
 			if (turn(t) < cols) write(dIn0 + at + turn(t), u[t], x[t], k, rstd);

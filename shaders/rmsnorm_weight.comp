@@ -18,7 +18,7 @@ void main() {
 	[[unroll]] for (uint f = 0u; f < FOURS; f++) sum[f] = vec4(0);
 	for (uint row = first; row < last; row++) {
 		uint at = row * cols + i % cols;
-		float rstd = F32_READ1(Rstd, rstd0 + row);
+		float rstd = F32_FETCH(Rstd, rstd0 + row);
 		READ(DOut, dOut0 + at, d)
 		READ(In, in0 + at, x)
 		[[unroll]] for (uint f = 0u; f < FOURS; f++) sum[f] += d[f] * x[f] * rstd;

@@ -28,13 +28,15 @@ var capabilities = map[uint32]string{
 // furtherCapabilities are those that kernels of some devices have beyond the baseline: on cooperative matrices, which vk asks for in
 // the tiers T2 and T3, and on texel buffers, which every device has and CPUs are given.
 var furtherCapabilities = map[string]map[uint32]string{
-	"gemm_texel":       {46: "SampledBuffer"},
-	"rmsnorm_backward": {46: "SampledBuffer"},
-	"rmsnorm_forward":  {46: "SampledBuffer"},
-	"rmsnorm_weight":   {46: "SampledBuffer"},
-	"swiglu_backward":  {46: "SampledBuffer"},
-	"swiglu_forward":   {46: "SampledBuffer"},
-	"gemm_t2":          {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
+	"gemm_texel":             {46: "SampledBuffer"},
+	"cross_entropy_backward": {46: "SampledBuffer"},
+	"cross_entropy_forward":  {46: "SampledBuffer"},
+	"rmsnorm_backward":       {46: "SampledBuffer"},
+	"rmsnorm_forward":        {46: "SampledBuffer"},
+	"rmsnorm_weight":         {46: "SampledBuffer"},
+	"swiglu_backward":        {46: "SampledBuffer"},
+	"swiglu_forward":         {46: "SampledBuffer"},
+	"gemm_t2":                {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
 	"gemm_t3": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR",
 		5433: "CooperativeMatrixTensorAddressingNV", 5439: "TensorAddressingNV"},
 	"probe_matrix": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},

@@ -17,7 +17,8 @@
 	v[0] = bf16x4_to_f32(bits.xy); \
 	v[1] = bf16x4_to_f32(bits.zw); \
 }
-#define F32_READ1(name, i) uintBitsToFloat(texelFetch(name, int((i) >> 2))[(i) & 3u])
+#define F32_FETCH4(name, i) uintBitsToFloat(texelFetch(name, int((i) >> 2)))
+#define F32_FETCH(name, i) uintBitsToFloat(texelFetch(name, int((i) >> 2))[(i) & 3u])
 #define F32_READ_BACK(name, i, v) { v[0] = F32_LOAD4(name, i); v[1] = F32_LOAD4(name, (i) + 4u); }
 #define BF16_READ_BACK(name, i, v) { \
 	uvec4 bits = name##8[(i) >> 3]; \
@@ -33,7 +34,8 @@
 #define BF16_READ_BUFFER BF16_BUFFER
 #define F32_READ(name, i, v) v[0] = F32_GET(name, i);
 #define BF16_READ(name, i, v) v[0] = BF16_GET(name, i);
-#define F32_READ1 F32_LOAD
+#define F32_FETCH4 F32_LOAD4
+#define F32_FETCH F32_LOAD
 #define F32_READ_BACK F32_READ
 #define BF16_READ_BACK BF16_READ
 #define F32_WRITE_BUFFER F32_BUFFER
@@ -42,7 +44,7 @@
 #define BF16_WRITE(name, i, v) BF16_PUT(name, i, v[0])
 #endif
 
-// READ1 reads one element, READ_BACK from a WRITE_BUFFER. READ and WRITE are of the variant's STORAGE.
+// FETCH and FETCH4 read one element and four, READ_BACK reads from a WRITE_BUFFER. READ and WRITE are of the variant's STORAGE.
 #ifdef STORAGE_BF16
 #define READ_BUFFER BF16_READ_BUFFER
 #define WRITE_BUFFER BF16_WRITE_BUFFER
