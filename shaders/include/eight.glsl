@@ -6,6 +6,7 @@
 // A result may overwrite a tensor that is read in texels: no store can be moved before a load that
 // it depends on.
 #ifdef FROM_TEXEL
+const uint FOURS = 2u;
 #define F32_READ_BUFFER(slot, name) layout(set = 0, binding = slot) uniform usamplerBuffer name;
 #define BF16_READ_BUFFER F32_READ_BUFFER
 #define F32_READ(name, i, v) { \
@@ -30,6 +31,7 @@
 #define F32_WRITE(name, i, v) { F32_STORE4(name, i, v[0]); F32_STORE4(name, (i) + 4u, v[1]); }
 #define BF16_WRITE(name, i, v) name##8[(i) >> 3] = uvec4(f32_to_bf16x4(v[0]), f32_to_bf16x4(v[1]))
 #else
+const uint FOURS = 1u;
 #define F32_READ_BUFFER F32_BUFFER
 #define BF16_READ_BUFFER BF16_BUFFER
 #define F32_READ(name, i, v) v[0] = F32_GET(name, i);

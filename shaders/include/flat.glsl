@@ -4,9 +4,9 @@
 #include "workgroup.glsl"
 layout(constant_id = 2) const bool VECTOR = false;
 #ifdef FROM_TEXEL
-const uint FOURS = 2u, WIDTH = 8u;
+const uint WIDTH = 8u;
 #else
-const uint FOURS = 1u, WIDTH = VECTOR ? 4u : 1u;
+const uint WIDTH = VECTOR ? 4u : 1u;
 #endif
 
 // The first element of this invocation.
