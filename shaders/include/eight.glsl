@@ -20,6 +20,8 @@ const uint FOURS = 2u;
 }
 #define F32_FETCH4(name, i) uintBitsToFloat(texelFetch(name, int((i) >> 2)))
 #define F32_FETCH(name, i) uintBitsToFloat(texelFetch(name, int((i) >> 2))[(i) & 3u])
+#define I32_READ_BUFFER F32_READ_BUFFER
+#define I32_FETCH(name, i) int(texelFetch(name, int((i) >> 2))[(i) & 3u])
 #define F32_READ_BACK(name, i, v) { v[0] = F32_LOAD4(name, i); v[1] = F32_LOAD4(name, (i) + 4u); }
 #define BF16_READ_BACK(name, i, v) { \
 	uvec4 bits = name##8[(i) >> 3]; \
@@ -38,6 +40,8 @@ const uint FOURS = 1u;
 #define BF16_READ(name, i, v) v[0] = BF16_GET(name, i);
 #define F32_FETCH4 F32_LOAD4
 #define F32_FETCH F32_LOAD
+#define I32_READ_BUFFER I32_BUFFER
+#define I32_FETCH(name, i) name[i]
 #define F32_READ_BACK F32_READ
 #define BF16_READ_BACK BF16_READ
 #define F32_WRITE_BUFFER F32_BUFFER
