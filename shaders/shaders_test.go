@@ -31,6 +31,7 @@ var furtherCapabilities = map[string]map[uint32]string{
 	"gemm_texel":             {46: "SampledBuffer"},
 	"cross_entropy_backward": {46: "SampledBuffer"},
 	"cross_entropy_forward":  {46: "SampledBuffer"},
+	"gather":                 {46: "SampledBuffer"},
 	"norm_rope":              {46: "SampledBuffer"},
 	"rmsnorm_backward":       {46: "SampledBuffer"},
 	"rmsnorm_forward":        {46: "SampledBuffer"},
