@@ -46,3 +46,20 @@ func TestElementwiseTexels(t *testing.T) {
 		}
 	}
 }
+
+// TestAdamWTexels: neither does it in AdamW, whose results are bound twice.
+func TestAdamWTexels(t *testing.T) {
+	var got [2][][]float32
+	for i := range got {
+		r := newRig(t, 2)
+		r.c.NoTexels = i == 0
+		a := newAdamwCase(r, 0, 1000)
+		a.clip(r, 1)
+		for range 3 {
+			r.c.AdamW(a.master, a.compute, a.first, a.second, a.grad, a.norm, adamwParams)
+		}
+		r.submit()
+		got[i] = [][]float32{r.floats(a.master), r.floats(a.compute), r.floats(a.first), r.floats(a.second)}
+	}
+	require.Equal(t, got[0], got[1])
+}

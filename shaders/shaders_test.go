@@ -29,6 +29,7 @@ var capabilities = map[uint32]string{
 // the tiers T2 and T3, and on texel buffers, which every device has and CPUs are given.
 var furtherCapabilities = map[string]map[uint32]string{
 	"gemm_texel":             {46: "SampledBuffer"},
+	"adamw":                  {46: "SampledBuffer"},
 	"cross_entropy_backward": {46: "SampledBuffer"},
 	"cross_entropy_forward":  {46: "SampledBuffer"},
 	"gather":                 {46: "SampledBuffer"},
