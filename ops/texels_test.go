@@ -63,3 +63,28 @@ func TestAdamWTexels(t *testing.T) {
 	}
 	require.Equal(t, got[0], got[1])
 }
+
+// TestRowTexels: nor in copies and rotations of rows.
+func TestRowTexels(t *testing.T) {
+	for _, dt := range storages {
+		var got [2][][]float32
+		for i := range got {
+			r := newRig(t, 3)
+			r.c.NoTexels = i == 0
+			cos, sin, _, _ := ropeTables(r, 10, 32)
+			x, _ := r.input(dt, 50, 96)
+			rows, pos := make([]int, 20), make([]int, 20)
+			for j := range rows {
+				rows[j], pos[j] = j*7%55-2, j%10
+			}
+			y, z := r.tensor(dt, 0, 20, 120), r.tensor(dt, 0, 20, 64)
+			r.c.Zero(y)
+			r.c.Gather(y, 16, x, 8, 64, r.indices(rows...))
+			r.c.Gather(z, 0, x, 32, 64, r.indices(rows...))
+			r.c.RoPE(z, z, tensors.Tensor{}, cos, sin, r.indices(pos...), 32)
+			r.submit()
+			got[i] = [][]float32{r.floats(y), r.floats(z)}
+		}
+		require.Equal(t, got[0], got[1], dt)
+	}
+}

@@ -37,6 +37,8 @@ var furtherCapabilities = map[string]map[uint32]string{
 	"rmsnorm_backward":       {46: "SampledBuffer"},
 	"rmsnorm_forward":        {46: "SampledBuffer"},
 	"rmsnorm_weight":         {46: "SampledBuffer"},
+	"rope_backward":          {46: "SampledBuffer"},
+	"rope_forward":           {46: "SampledBuffer"},
 	"swiglu_backward":        {46: "SampledBuffer"},
 	"swiglu_forward":         {46: "SampledBuffer"},
 	"gemm_t2":                {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
