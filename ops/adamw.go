@@ -47,9 +47,9 @@ func (c *Context) AdamW(master, compute, m, v, grad, norm tensors.Tensor, p Adam
 		if round {
 			rounded = out(s.elements(compute))
 		}
-		wide, vector := width(w.Len(), w, first, second, g, rounded.Tensor)
-		c.run(launch{kernel: "adamw", spec: c.flatSpec(flag(vector), flag(round)),
-			uses:   []use{inout(w), rounded, inout(first), inout(second), in(g), in(norm)},
+		uses := []use{out(w), rounded, out(first), inout(second), read(w), read(first), read(g), read(norm)}
+		wide, vector, variant := c.wide(uses, w.Len(), w, first, second, g, rounded.Tensor)
+		c.run(launch{kernel: "adamw" + variant, spec: c.flatSpec(flag(vector), flag(round)), uses: uses,
 			params: append([]uint32{uint32(w.Len())}, settings...),
 			groups: fold(ceilDiv(w.Len(), wide*c.flatGroup())), work: flatWork * float64(w.Len())})
 	}

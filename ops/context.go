@@ -26,8 +26,8 @@ type Context struct {
 	RowStable bool
 	// InOrder runs what Beside records where it is recorded: for comparison.
 	InOrder bool
-	// NoTexels reads the operands of GEMM and attention from storage buffers on CPUs too, with the same bits: from the
-	// start where the driver is slow with texels (vk.Info.FastTexels), and for comparison.
+	// NoTexels reads everything from storage buffers on CPUs too: from the start where
+	// the driver is slow with texels (vk.Info.FastTexels), and for comparison.
 	NoTexels bool
 
 	recorder   *vk.Recorder

@@ -59,10 +59,9 @@ func orElse(t, other tensors.Tensor) tensors.Tensor {
 	return t
 }
 
-// vector reports whether a kernel may read the logits four at a time.
-func (l Logits) vector() bool {
-	n := l.Base.Cols()
-	return vectors(l.Base, n) && vectors(orElse(l.Final, l.Base), n) && vectors(orElse(l.Teacher, l.Base), n)
+// tensors are the logits, with Base in the place of what is absent.
+func (l Logits) tensors() []tensors.Tensor {
+	return []tensors.Tensor{l.Base, orElse(l.Final, l.Base), orElse(l.Teacher, l.Base)}
 }
 
 // CrossEntropyVisit merges one vocabulary chunk into s: of both streams the
@@ -92,8 +91,10 @@ func (c *Context) CrossEntropyVisit(s CrossEntropy, l Logits, label, teacherRow 
 	if first {
 		stats = out(s.Stats)
 	}
-	c.run(launch{kernel: "cross_entropy_forward", spec: c.rowSpec(flag(l.vector()), flag(!absent(l.Final)), flag(!absent(l.Teacher))),
-		uses:   []use{in(l.Base), in(orElse(l.Final, l.Base)), in(orElse(l.Teacher, l.Base)), in(label), in(orElse(teacherRow, label)), stats},
+	list := l.tensors()
+	uses := []use{read(list[0]), read(list[1]), read(list[2]), in(label), in(orElse(teacherRow, label)), stats}
+	_, vector, variant := c.wide(uses, cols, list...)
+	c.run(launch{kernel: "cross_entropy_forward" + variant, spec: c.rowSpec(flag(vector), flag(!absent(l.Final)), flag(!absent(l.Teacher))), uses: uses,
 		params: []uint32{uint32(s.Rows), uint32(cols), uint32(l.teacherRows()), uint32(l.Start), flag(first)},
 		groups: fold(s.Rows), work: crossEntropyWork * float64(s.Rows*cols)})
 }
@@ -182,10 +183,11 @@ func (c *Context) CrossEntropyBackward(gFinal, gSum tensors.Tensor, s CrossEntro
 		final = gradientFinal
 	}
 	cols := l.Base.Cols()
-	vector := l.vector() && vectors(gSum, cols) && vectors(corrected, cols)
-	c.run(launch{kernel: "cross_entropy_backward." + storage(gSum),
+	list := l.tensors()
+	uses := []use{read(list[0]), read(list[1]), read(list[2]), in(coef), in(s.Stats), out(corrected), out(gSum)}
+	_, vector, variant := c.wide(uses, cols, append(list, gSum, corrected)...)
+	c.run(launch{kernel: "cross_entropy_backward." + storage(gSum) + variant, uses: uses,
 		spec:   c.rowSpec(flag(vector), flag(lambda != 0), final, flag(!absent(l.Teacher))),
-		uses:   []use{in(l.Base), in(orElse(l.Final, l.Base)), in(orElse(l.Teacher, l.Base)), in(coef), in(s.Stats), out(corrected), out(gSum)},
 		params: []uint32{uint32(s.Rows), uint32(cols), uint32(l.Start), f32bits(lambda), f32bits(1 - lambda), f32bits(a)},
 		groups: fold(s.Rows), work: crossEntropyWork * float64(s.Rows*cols)})
 }

@@ -484,21 +484,10 @@ func BenchmarkCrossEntropy(b *testing.B) {
 			k := newCECase(newRig(b, 51), s[0], s[1], true, a, .35, 3)
 			k.run(tensors.BF16, s[1])
 			l := k.chunk(0, s[1])
-			name := fmt.Sprintf("%v/teacher=%v", s, teacher)
-			b.Run(name+"/visit", func(b *testing.B) {
-				for b.Loop() {
-					k.c.CrossEntropyVisit(k.s, l, k.labels, k.teacherRows, true)
-					require.NoError(b, k.c.Submit())
-				}
-			})
+			k.bench(b, fmt.Sprintf("visit/teacher=%v", teacher), tensors.F32, s, func() { k.c.CrossEntropyVisit(k.s, l, k.labels, k.teacherRows, true) })
 			for _, dtype := range storages {
 				gFinal, gSum := k.tensor(dtype, 0, s...), k.tensor(dtype, 0, s...)
-				b.Run(name+"/backward/"+dtype.String(), func(b *testing.B) {
-					for b.Loop() {
-						k.c.CrossEntropyBackward(gFinal, gSum, k.s, l, k.cs, .35, a)
-						require.NoError(b, k.c.Submit())
-					}
-				})
+				k.bench(b, fmt.Sprintf("backward/teacher=%v", teacher), dtype, s, func() { k.c.CrossEntropyBackward(gFinal, gSum, k.s, l, k.cs, .35, a) })
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"slices"
+
 	"vkdomino/tensors"
 	"vkdomino/vk"
 )
@@ -34,7 +36,8 @@ func (s span) rows(t tensors.Tensor) tensors.Tensor {
 	return t.View(t.Rows(), t.Cols()).Slice(s.lo, s.hi)
 }
 
-// flat runs an elementwise kernel over tensors of one length, four elements at a time where all of them allow it.
+// flat runs an elementwise kernel over tensors of one length, as many elements at a time as all of them
+// allow. A kernel with a use in texels has the variants of FROM.
 func (c *Context) flat(kernel string, uses ...use) {
 	if c.err != nil || c.Dry() || uses[0].Len() == 0 {
 		return
@@ -47,11 +50,15 @@ func (c *Context) flat(kernel string, uses ...use) {
 		part := make([]use, len(uses))
 		list := make([]tensors.Tensor, len(uses))
 		for i, u := range uses {
-			part[i] = use{Tensor: s.elements(u.Tensor), access: u.access}
+			part[i] = use{Tensor: s.elements(u.Tensor), access: u.access, texels: u.texels}
 			list[i] = part[i].Tensor
 		}
 		wide, vector := width(s.hi-s.lo, list...)
-		c.run(launch{kernel: kernel, spec: c.flatSpec(flag(vector)), uses: part, params: []uint32{uint32(s.hi - s.lo)},
+		variant := ""
+		if slices.ContainsFunc(part, func(u use) bool { return u.texels }) {
+			wide, vector, variant = c.wide(part, s.hi-s.lo, list...)
+		}
+		c.run(launch{kernel: kernel + variant, spec: c.flatSpec(flag(vector)), uses: part, params: []uint32{uint32(s.hi - s.lo)},
 			groups: fold(ceilDiv(s.hi-s.lo, wide*c.flatGroup())), work: flatWork * float64(s.hi-s.lo)})
 	}
 }

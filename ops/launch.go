@@ -98,12 +98,6 @@ func vectors(t tensors.Tensor, cols int) bool {
 	return cols%4 == 0 && t.Region.Offset/int64(t.DType.Size())%4 == 0
 }
 
-// texels reports whether rows of cols elements that start where t starts can be read in texels of 16 bytes, which pays on CPUs alone.
-func (c *Context) texels(t tensors.Tensor, cols int) bool {
-	return !c.NoTexels && c.Device.CPU && cols*t.DType.Size()%vk.TexelBytes == 0 && t.Region.Offset%vk.TexelBytes == 0 &&
-		t.Region.Bytes+vk.Align <= vk.TexelBytes*c.Device.MaxTexels
-}
-
 // run records a kernel.
 func (c *Context) run(l launch) {
 	if c.err != nil || c.Dry() {

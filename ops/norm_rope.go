@@ -37,19 +37,16 @@ func (c *Context) NormRoPE(result, rstd, x, weight, cos, sin, pos tensors.Tensor
 	}
 	for _, s := range c.chunks(n, x.Cols()*x.DType.Size()) {
 		from, to := s.rows(x), s.rows(result.View(n, x.Cols()))
-		wide, vector := width(hd/2, from, to, weight, cos, sin)
-		uses := []use{out(to), out(span{s.lo * heads, s.hi * heads}.elements(rstd)), in(from), in(weight), in(cos), in(sin), in(s.elements(pos))}
-		if to.Region == from.Region {
-			uses[0], uses[2] = inout(to), inout(from)
-		}
+		uses := []use{out(to), out(span{s.lo * heads, s.hi * heads}.elements(rstd)), read(from), read(weight), read(cos), read(sin), read(s.elements(pos))}
+		wide, vector, variant := c.wide(uses, hd/2, from, to, weight, cos, sin)
 		size, subgroups, turns, part := c.headGroup(hd / 2 / wide)
 		rowsPerGroup := 1
 		if c.Device.Tier() == vk.T0 {
 			rowsPerGroup = max(1, normElements/x.Cols())
 		}
 		rows := s.hi - s.lo
-		c.run(launch{kernel: "norm_rope." + storage(x), uses: uses,
-			spec:   []uint32{uint32(size), uint32(subgroups), flag(vector), uint32(turns), uint32(part), flag(c.Device.Tier() == vk.T0)},
+		c.run(launch{kernel: "norm_rope." + storage(x) + variant, uses: uses,
+			spec:   []uint32{uint32(size), uint32(subgroups), flag(vector), uint32(turns), uint32(part), flag(c.Device.CPU)},
 			params: []uint32{uint32(rows), uint32(hd / 2), uint32(rowsPerGroup), uint32(heads), f32bits(eps)},
 			groups: fold(ceilDiv(rows, rowsPerGroup)), work: flatWork * float64(rows) * float64(x.Cols())})
 	}

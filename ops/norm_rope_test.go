@@ -72,3 +72,22 @@ func TestNormRoPEErrors(t *testing.T) {
 	r.c.NormRoPE(f(2, 12), f(5), f(2, 12), f(4), f(9, 2), f(9, 2), r.indices(0, 1), normEps)
 	require.ErrorContains(t, r.c.Submit(), "ops: norm rope: rstd: want [6], got [5]")
 }
+
+func BenchmarkNormRoPE(b *testing.B) {
+	for _, s := range [][]int{{1024, 4, 32}, {256, 8, 128}} {
+		n, heads, hd := s[0], s[1], s[2]
+		r := newRig(b, 4)
+		cos, sin, _, _ := ropeTables(r, n, hd)
+		pos := make([]int, n)
+		for i := range pos {
+			pos[i] = i
+		}
+		posT := r.indices(pos...)
+		for _, dt := range storages {
+			x, _ := r.input(dt, n, heads*hd)
+			w, _ := r.input(dt, hd)
+			y, rstd := r.tensor(dt, 0, n, heads*hd), r.tensor(tensors.F32, 0, n*heads)
+			r.bench(b, "forward", dt, s, func() { r.c.NormRoPE(y, rstd, x, w, cos, sin, posT, normEps) })
+		}
+	}
+}

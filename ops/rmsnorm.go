@@ -29,8 +29,7 @@ func (c *Context) RMSNorm(result, rstd, x, weight tensors.Tensor, eps float64) {
 	}
 	for _, s := range c.chunks(n, cols*x.DType.Size()) {
 		y, part := s.rows(result.View(n, cols)), s.rows(x)
-		_, vector := width(cols, y, part, weight)
-		c.normRows("rmsnorm_forward."+storage(x), []use{out(y), out(s.elements(rstd)), in(part), in(weight)}, vector, s.hi-s.lo, cols, nil, f32bits(eps))
+		c.normRows("rmsnorm_forward."+storage(x), []use{out(y), out(s.elements(rstd)), read(part), read(weight)}, []tensors.Tensor{y, part, weight}, s.hi-s.lo, nil, f32bits(eps))
 	}
 }
 
@@ -70,33 +69,42 @@ func (c *Context) RMSNormBackward(dIn, dWeight, dOut, x, rstd, weight tensors.Te
 		if accumulate {
 			write = inout(dInPart)
 		}
-		_, vector := width(cols, dInPart, dOutPart, xPart, weight)
-		c.normRows("rmsnorm_backward."+storage(x), []use{write, in(dOutPart), in(xPart), in(rstdPart), in(weight)}, vector, rows, cols, []uint32{flag(accumulate)})
+		c.normRows("rmsnorm_backward."+storage(x), []use{write, read(dOutPart), read(xPart), read(rstdPart), read(weight)},
+			[]tensors.Tensor{dInPart, dOutPart, xPart, weight}, rows, []uint32{flag(accumulate)})
 	}
 }
 
-// normGroup is the workgroup size and number of subgroups for norms of cols elements.
-func (c *Context) normGroup(cols int) (size, subgroups int) {
-	if lanes := c.Device.SubgroupSize; cols <= 2*fourWide*lanes {
-		return lanes, 1
+// normGroup is the workgroup for norms of cols elements, wide at a time: its size and subgroups, and
+// the rows that it handles at a time. On a CPU rows that are shorter than a subgroup share one.
+func (c *Context) normGroup(cols, wide int) (size, subgroups, parts int) {
+	lanes := c.Device.SubgroupSize
+	if n := cols / wide; c.Device.CPU && wide > 1 && n < lanes && n&(n-1) == 0 {
+		return lanes, 1, lanes / n
 	}
-	return c.rowGroup()
+	if cols <= 2*fourWide*lanes {
+		return lanes, 1, 1
+	}
+	size, subgroups = c.rowGroup()
+	return size, subgroups, 1
 }
 
-// normRows runs a kernel of row.glsl over rows of cols elements; extra are its own specialisation constants.
-func (c *Context) normRows(kernel string, uses []use, vector bool, rows, cols int, extra []uint32, params ...uint32) {
-	size, subgroups := c.normGroup(cols)
+// normRows runs a kernel of norm.glsl over rows, the tensors of which are listed; extra are its own
+// specialisation constants.
+func (c *Context) normRows(kernel string, uses []use, list []tensors.Tensor, rows int, extra []uint32, params ...uint32) {
+	cols := list[0].Cols()
+	wide, vector, variant := c.wide(uses, cols, list...)
+	size, subgroups, parts := c.normGroup(cols, wide)
 	items := 0
-	if n := ceilDiv(cols, fourWide*size); vector && n <= normItems {
+	if n := ceilDiv(cols, wide*size/parts); vector && n <= normItems*fourWide/wide {
 		for items = 1; items < n; items *= 2 {
 		}
 	}
 	rowsPerGroup := 1
 	if c.Device.Tier() == vk.T0 {
-		rowsPerGroup = max(1, normElements/cols)
+		rowsPerGroup = max(parts, normElements/cols)
 	}
-	c.run(launch{kernel: kernel, uses: uses,
-		spec:   append([]uint32{uint32(size), uint32(subgroups), flag(vector), uint32(items)}, extra...),
+	c.run(launch{kernel: kernel + variant, uses: uses,
+		spec:   append([]uint32{uint32(size), uint32(subgroups), flag(vector), uint32(items), uint32(parts), flag(c.Device.CPU)}, extra...),
 		params: append([]uint32{uint32(rows), uint32(cols), uint32(rowsPerGroup)}, params...),
 		groups: fold(ceilDiv(rows, rowsPerGroup)), work: flatWork * float64(rows) * float64(cols)})
 }
@@ -108,11 +116,11 @@ func (c *Context) normWeight(dWeight, dOut, x, rstd tensors.Tensor) {
 	rowsPerGroup := ceilDiv(rows, most)
 	count := ceilDiv(rows, rowsPerGroup)
 	partial := c.scratch(count*cols).View(count, cols)
-	wide, vector := width(cols, dOut, x, partial)
-	c.run(launch{kernel: "rmsnorm_weight." + storage(x), spec: c.flatSpec(flag(vector)),
-		uses:   []use{out(partial), in(dOut), in(x), in(rstd)},
+	uses := []use{out(partial), read(dOut), read(x), read(rstd)}
+	wide, vector, variant := c.wide(uses, cols, dOut, x, partial)
+	c.run(launch{kernel: "rmsnorm_weight." + storage(x) + variant, spec: c.flatSpec(flag(vector)), uses: uses,
 		params: []uint32{uint32(rows), uint32(cols), uint32(rowsPerGroup)},
-		groups: [3]uint32{uint32(ceilDiv(cols, wide*c.flatGroup())), uint32(count), 1}, work: flatWork * float64(x.Len())})
+		groups: fold(ceilDiv(count*cols, wide*c.flatGroup())), work: flatWork * float64(x.Len())})
 	c.columnSum(dWeight, partial)
 }
 

@@ -72,10 +72,11 @@ func TestRMSNorm(t *testing.T) {
 }
 
 // TestRMSNormSizes holds the sizes of real models: norms per head and over the hidden size, and
-// more rows than a grid has groups in one dimension.
+// more rows than a grid has groups in one dimension; half of them read without texels.
 func TestRMSNormSizes(t *testing.T) {
 	r := newRig(t, 2)
-	for _, s := range [][2]int{{300, 128}, {40, 2560}, {9, 8192}, {70001, 8}, {200, 64}, {200, 256}} {
+	for i, s := range [][2]int{{300, 128}, {310, 128}, {40, 2560}, {30, 2560}, {9, 8192}, {70001, 8}, {200, 64}, {201, 64}, {200, 32}, {99, 32}, {200, 256}} {
+		r.c.NoTexels = i%2 == 1
 		p := newNormCase(r, tensors.BF16, s[0], s[1])
 		r.c.RMSNorm(p.result, p.rstd, p.x, p.w, normEps)
 		r.c.RMSNormBackward(p.dIn, p.dWeight, p.dOut, p.x, p.rstd, p.w, false)

@@ -58,13 +58,10 @@ func (c *Context) ropeRows(kernel string, s span, result, x, index, cos, sin, po
 	} else {
 		of = s.elements(index)
 	}
-	wide, vector := width(pairs, to, from, cos, sin)
-	uses := []use{out(to), in(from), in(of), in(cos), in(sin), in(s.elements(pos))}
-	if to.Region == from.Region {
-		uses[0], uses[1] = inout(to), inout(from)
-	}
+	uses := []use{out(to), read(from), read(of), read(cos), read(sin), read(s.elements(pos))}
+	wide, vector, variant := c.wide(uses, pairs, to, from, cos, sin)
 	rows := s.hi - s.lo
-	c.run(launch{kernel: kernel + "." + storage(to), spec: c.flatSpec(flag(vector), flag(!absent(index))), uses: uses,
+	c.run(launch{kernel: kernel + "." + storage(to) + variant, spec: c.flatSpec(flag(vector), flag(!absent(index))), uses: uses,
 		params: []uint32{uint32(rows), uint32(result.Cols() / (2 * pairs)), uint32(pairs)},
 		groups: fold(ceilDiv(rows*pairs, wide*c.flatGroup())), work: flatWork * float64(to.Len())})
 }

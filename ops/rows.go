@@ -35,13 +35,18 @@ func (c *Context) Gather(result tensors.Tensor, outCol int, src tensors.Tensor, 
 
 // gather is one dispatch of Gather: src holds the rows from first on of a source of rows rows.
 func (c *Context) gather(result tensors.Tensor, outCol int, src tensors.Tensor, srcCol, cols int, index tensors.Tensor, first, rows int) {
-	vector := vectors(result, result.Cols()) && vectors(src, src.Cols()) && cols%fourWide == 0 && outCol%fourWide == 0 && srcCol%fourWide == 0
-	words := []int{index.Len(), cols, result.Cols(), outCol, src.Cols(), srcCol, first, src.Rows(), rows}
+	uses := []use{out(result), read(src), read(index)}
+	each := cols | outCol | srcCol | result.Cols() | src.Cols() // a multiple of a power of two where all are
+	_, vector, variant := c.wide(uses, each, result, src)
+	rowsPerGroup := 1
+	if c.Device.CPU {
+		rowsPerGroup = max(1, normElements/cols)
+	}
+	words := []int{index.Len(), cols, result.Cols(), outCol, src.Cols(), srcCol, first, src.Rows(), rows, rowsPerGroup}
 	params := make([]uint32, len(words))
 	for i, w := range words {
 		params[i] = uint32(w)
 	}
-	c.run(launch{kernel: "gather." + storage(src) + "." + storage(result), spec: c.rowSpec(flag(vector)),
-		uses: []use{out(result), in(src), in(index)}, params: params,
-		groups: fold(index.Len()), work: flatWork * float64(index.Len()) * float64(cols)})
+	c.run(launch{kernel: "gather." + storage(src) + "." + storage(result) + variant, spec: c.rowSpec(flag(vector)), uses: uses, params: params,
+		groups: fold(ceilDiv(index.Len(), rowsPerGroup)), work: flatWork * float64(index.Len()) * float64(cols)})
 }

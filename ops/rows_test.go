@@ -119,3 +119,19 @@ func TestGatherErrors(t *testing.T) {
 	r.c.Gather(a, 0, a, 0, 4, a)
 	require.ErrorContains(t, r.c.Submit(), "want dtype I32, got F32")
 }
+
+func BenchmarkGather(b *testing.B) {
+	for _, s := range [][]int{{1024, 128}, {256, 2560}} {
+		for _, dt := range storages {
+			r := newRig(b, 9)
+			src, _ := r.input(dt, s...)
+			result := r.tensor(dt, 0, s...)
+			rows := make([]int, s[0])
+			for i := range rows {
+				rows[i] = i * 7 % s[0]
+			}
+			index := r.indices(rows...)
+			r.bench(b, "forward", dt, s, func() { r.c.Gather(result, 0, src, 0, s[1], index) })
+		}
+	}
+}

@@ -8,7 +8,7 @@ import "vkdomino/tensors"
 func (c *Context) SwiGLU(result, gate, up tensors.Tensor) {
 	c.wantStorage("swiglu", result)
 	c.wantLike("swiglu", result, gate, up)
-	c.flat("swiglu_forward."+storage(result), out(result), in(gate), in(up))
+	c.flat("swiglu_forward."+storage(result), out(result), read(gate), read(up))
 }
 
 // SwiGLUBackward writes dUp = dOut * SiLU(gate) and
@@ -18,5 +18,5 @@ func (c *Context) SwiGLU(result, gate, up tensors.Tensor) {
 func (c *Context) SwiGLUBackward(dGate, dUp, dOut, gate, up tensors.Tensor) {
 	c.wantStorage("swiglu backward", dGate)
 	c.wantLike("swiglu backward", dGate, dUp, dOut, gate, up)
-	c.flat("swiglu_backward."+storage(dGate), out(dGate), out(dUp), in(dOut), in(gate), in(up))
+	c.flat("swiglu_backward."+storage(dGate), out(dGate), out(dUp), read(dOut), read(gate), read(up))
 }

@@ -1,4 +1,5 @@
 #version 450
+// variants: FROM=buffer,texel
 // Statistics of one vocabulary chunk of logits, merged into those of the chunks
 // before: running maximum, sum of exponentials, argmax and value at the label of
 // the base and of the final stream, and with a teacher its softmax and the
@@ -11,17 +12,18 @@ layout(constant_id = 2) const bool VECTOR = false;
 layout(constant_id = 3) const bool FINAL = false;
 layout(constant_id = 4) const bool TEACHER = false;
 #include "quad.glsl"
+#include "eight.glsl"
 #include "cross_entropy.glsl"
-F32_BUFFER(0, BASE)
-F32_BUFFER(1, FIN)
-F32_BUFFER(2, TEACH)
+F32_READ_BUFFER(0, BASE)
+F32_READ_BUFFER(1, FIN)
+F32_READ_BUFFER(2, TEACH)
 I32_BUFFER(3, LABEL)
 I32_BUFFER(4, TROW)
 F32_BUFFER(5, STATS)
 layout(push_constant) uniform Push { uint base0, fin0, teach0, label0, trow0, stats0, rows, cols, teacherRows, vocabStart, first; };
-QUAD_READER(read_base, F32_LOAD, BASE)
-QUAD_READER(read_fin, F32_LOAD, FIN)
-QUAD_READER(read_teach, F32_LOAD, TEACH)
+QUAD_READER(read_base, F32_FETCH, BASE)
+QUAD_READER(read_fin, F32_FETCH, FIN)
+QUAD_READER(read_teach, F32_FETCH, TEACH)
 
 struct Stream {
 	float top, sum, argmax; // maximum, Σ exp(x - top), first index of the maximum
@@ -119,8 +121,8 @@ void main() {
 	const int label = LABEL[label0 + row];
 	const uint y = uint(label) - vocabStart;
 	if (y < cols) {
-		old.w = F32_LOAD(BASE, b + y);
-		if (FINAL) oldFin.w = F32_LOAD(FIN, f + y);
+		old.w = F32_FETCH(BASE, b + y);
+		if (FINAL) oldFin.w = F32_FETCH(FIN, f + y);
 	}
 	if (lane == 0u) {
 		vec4 result = vec4(base.top, base.sum, base.argmax, old.w);

@@ -1,10 +1,16 @@
 // Elementwise kernels: an invocation handles four consecutive elements, or one
-// where the length or an offset of a tensor is not a multiple of four.
+// where the length or an offset of a tensor is not a multiple of four; eight in
+// the variants FROM=texel, see eight.glsl.
 #include "workgroup.glsl"
 layout(constant_id = 2) const bool VECTOR = false;
+#ifdef FROM_TEXEL
+const uint WIDTH = 8u;
+#else
+const uint WIDTH = VECTOR ? 4u : 1u;
+#endif
 
 // The first element of this invocation.
-uint flat_index() { return (workgroup_index() * GROUP + gl_LocalInvocationIndex) * (VECTOR ? 4u : 1u); }
+uint flat_index() { return (workgroup_index() * GROUP + gl_LocalInvocationIndex) * WIDTH; }
 
 // One element comes as a vec4 that repeats it.
 #define GET(name, i) (VECTOR ? LOAD4(name, i) : vec4(LOAD(name, i)))

@@ -5,7 +5,6 @@
 #include "flat.glsl"
 layout(constant_id = 3) const uint ITEMS = 0;
 const uint HELD = ITEMS > 0u ? ITEMS : 1u;
-const uint WIDTH = VECTOR ? 4u : 1u;
 const uint STEP = GROUP * WIDTH;
 
 // The invocation's first column in its t-th turn.
