@@ -64,7 +64,7 @@ func (r *Recipe) checkHead() error {
 		if !r.Given(arch + "shift_label") {
 			found = `false, the default of compat.profile = "specforge"`
 		}
-		return r.bad(arch+"shift_label", "set shift_label = true", "training is not implemented for false: want true, got %s", found)
+		return r.bad(arch+"shift_label", "set shift_label = true", "a draft is trained with true alone: want true, got %s", found)
 	}
 	return nil
 }
