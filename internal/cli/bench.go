@@ -76,29 +76,44 @@ func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype t
 	return atomicfile.WriteFile(f.json, append(text, '\n'), 0o644)
 }
 
-func newBenchStepCommand() *cobra.Command {
+// presetRun is what the flags of a command that measures a preset ask for.
+type presetRun struct {
+	c      *ops.Context
+	preset bench.Preset
+	dtype  tensors.DType
+	runs   int
+	out    io.Writer
+}
+
+// presetCommand completes a command that measures the step of a preset; do returns the report.
+func presetCommand(cmd *cobra.Command, runs int, do func(presetRun) (any, error)) *cobra.Command {
 	var f benchFlags
 	var s stepFlags
-	cmd := &cobra.Command{
+	cmd.Args = unknownCommand
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		p, err := s.preset(cmd)
+		if err != nil {
+			return err
+		}
+		return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+			return do(presetRun{c, p, dtype, f.runs, out})
+		})
+	}
+	f.add(cmd, runs)
+	s.add(cmd)
+	return cmd
+}
+
+func newBenchStepCommand() *cobra.Command {
+	return presetCommand(&cobra.Command{
 		Use:   "step",
 		Short: "The Domino training step with random weights and features",
 		Long: "The Domino training step without the target's forward pass: draft forward, loss, backward, clipping, AdamW.\n" +
 			"Presets: " + strings.Join(bench.Names(), ", ") + ".",
 		Example: "  vkdomino bench step --preset toy\n  vkdomino bench step --preset specforge --json step.json\n  vkdomino bench step --preset toy --anchors 64",
-		Args:    unknownCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := s.preset(cmd)
-			if err != nil {
-				return err
-			}
-			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
-				return benchStep(c, out, p, bench.StepOptions{Precision: dtype, Runs: f.runs, Table: true})
-			})
-		},
-	}
-	f.add(cmd, 20)
-	s.add(cmd)
-	return cmd
+	}, 20, func(r presetRun) (any, error) {
+		return benchStep(r.c, r.out, r.preset, bench.StepOptions{Precision: r.dtype, Runs: r.runs, Table: true})
+	})
 }
 
 // stepFlags choose a preset and change its sizes.
@@ -184,57 +199,31 @@ func newBenchPeakCommand() *cobra.Command {
 }
 
 func newBenchOpCommand() *cobra.Command {
-	var f benchFlags
-	var s stepFlags
-	cmd := &cobra.Command{
+	return presetCommand(&cobra.Command{
 		Use:     "op",
 		Short:   "Every op at the shapes of a preset",
 		Long:    "Every op at the shapes that a preset's training step, or decoding, has: time, TFLOP/s or GB/s, and how much of the\ndevice's own peak that is.",
 		Example: "  vkdomino bench op\n  vkdomino bench op --preset qwen3-8b --batch 1 --json op.json",
-		Args:    unknownCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := s.preset(cmd)
-			if err != nil {
-				return err
-			}
-			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
-				r, err := bench.Op(c, p, dtype, f.runs)
-				if err != nil {
-					return nil, err
-				}
-				printOps(out, r)
-				return r, nil
-			})
-		},
-	}
-	f.add(cmd, 5)
-	s.add(cmd)
-	return cmd
+	}, 5, func(r presetRun) (any, error) {
+		report, err := bench.Op(r.c, r.preset, r.dtype, r.runs)
+		if err != nil {
+			return nil, err
+		}
+		printOps(r.out, report)
+		return report, nil
+	})
 }
 
 func newBenchOnlineCommand() *cobra.Command {
-	var f benchFlags
-	var s stepFlags
-	cmd := &cobra.Command{
+	return presetCommand(&cobra.Command{
 		Use:   "online",
 		Short: "The training step with the target's forward pass",
 		Long: "The training step as `vkdomino train` runs it: the target's forward pass through the last layer that the draft\n" +
 			"captures, then the draft's step. Presets: " + strings.Join(bench.Names(), ", ") + ".",
 		Example: "  vkdomino bench online --preset toy\n  vkdomino bench online --preset qwen3-8b --json online.json",
-		Args:    unknownCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := s.preset(cmd)
-			if err != nil {
-				return err
-			}
-			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
-				return benchStep(c, out, p, bench.StepOptions{Precision: dtype, Runs: f.runs, Table: true, Target: true})
-			})
-		},
-	}
-	f.add(cmd, 10)
-	s.add(cmd)
-	return cmd
+	}, 10, func(r presetRun) (any, error) {
+		return benchStep(r.c, r.out, r.preset, bench.StepOptions{Precision: r.dtype, Runs: r.runs, Table: true, Target: true})
+	})
 }
 
 func newBenchGemmCommand() *cobra.Command {

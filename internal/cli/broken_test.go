@@ -237,7 +237,7 @@ func brokenRecipes() []broken {
 		key("dflash.dflash_architecture_config.projector_type=dominoo", "dominoo", "domino"),
 		key("dflash.dflash_architecture_config.num_hidden_layers=6", "at most the target's 5 layers", "6"),
 		key("dflash.dflash_architecture_config.target_layer_ids=[4]", "0 to 3", "4"),
-		key("dflash.dflash_architecture_config.shift_label=false", "not implemented"),
+		key("dflash.dflash_architecture_config.shift_label=false", "a draft is trained with true alone"),
 		key("dflash.dflash_architecture_config.pure_draft_prefix_len=4", "4"),
 		key("dflash.dflash_architecture_config.hidden_size=64", "64", "128"),
 		key("compat.init_from_target_layers=[5]", "5"),
