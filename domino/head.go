@@ -130,7 +130,7 @@ func (h *Head) activateBackward(c *ops.Context, lo, hi int) tensors.Tensor {
 	R, H, G := hi-lo, h.x.Cols(), h.gruHidden.Shape[1]
 	dPre, df, dfz, dfs := h.dPre.Slice(0, R), h.df.Slice(0, R), h.dfz.Slice(0, R), h.dfs.Slice(0, R)
 	c.SiLUBackward(dPre, h.dAct.Slice(0, R), h.pre.Slice(0, R))
-	c.GemmAdd(ops.TN, h.w1.Grad, h.w1.Grad, dPre, h.f.Slice(0, R))
+	h.w1.AddGrad(c, dPre, h.f.Slice(0, R))
 	c.Gemm(ops.NN, df, dPre, h.w1.Weight)
 	own := h.own.Slice(lo, hi)
 	c.Gather(dfz, 0, df, 0, H, own)
@@ -151,7 +151,10 @@ func (h *Head) backward(c *ops.Context, l *Layout) {
 func (h *Head) scanBackward(c *ops.Context, l *Layout) {
 	nb, Q, U := len(l.Blocks), l.DraftRows(), h.tokens.Count
 	dState, dGi, dGh, dGiU := h.dState.Slice(0, Q), h.dGi.Slice(0, Q), h.dGh.Slice(0, Q), h.dGiU.Slice(0, U)
-	c.GRUBackward(dGi, dGh, h.gruHidden.Grad, dState, h.gru, h.gruHidden.Weight, l.BlockSize, nb)
+	c.GRUBackward(dGi, dGh, dState, h.gru, h.gruHidden.Weight, l.BlockSize, nb)
+	if l.BlockSize > 1 {
+		h.gruHidden.AddGrad(c, dGh.Slice(nb, Q), h.gru.States.Slice(0, Q-nb))
+	}
 	c.GroupSum(dGiU, dGi, h.tokens)
-	c.GemmAdd(ops.TN, h.gruIn.Grad, h.gruIn.Grad, dGiU, h.x.Slice(0, U))
+	h.gruIn.AddGrad(c, dGiU, h.x.Slice(0, U))
 }

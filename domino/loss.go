@@ -253,21 +253,14 @@ func (v *vocabLoss) gradients(c *ops.Context, lo, hi int, lambda float64) {
 		soft, _ := v.teacherTile(c, k, false)
 		l := ops.Logits{Base: v.tile(v.base, k, R), Final: v.tile(v.final, k, R), Teacher: soft, Start: k.v0}
 		c.CrossEntropyBackward(gFinal, gSum, v.ce.Slice(lo, hi), l, v.coef.Slice(lo, hi), lambda, v.distillWeight())
-		accumulate(c, k.v0 > 0, ops.NN, dz, gSum, v.lmHead.Slice(k.v0, k.v1))
+		c.GemmOnto(k.v0 > 0, ops.NN, dz, gSum, v.lmHead.Slice(k.v0, k.v1))
 		if v.head == nil || lambda == 1 {
 			return // at λ = 1 the head's gradient is exactly zero
 		}
-		accumulate(c, k.v0 > 0, ops.NN, v.head.dAct.Slice(0, R), gFinal, v.head.w2.Weight.Slice(k.v0, k.v1))
-		grad := v.head.w2.Grad.Slice(k.v0, k.v1)
-		c.GemmAdd(ops.TN, grad, grad, gFinal, v.head.act.Slice(0, R))
+		c.GemmOnto(k.v0 > 0, ops.NN, v.head.dAct.Slice(0, R), gFinal, v.head.w2.Weight.Slice(k.v0, k.v1))
+		c.GemmOnto(v.head.w2.Summed, ops.TN, v.head.w2.Grad.Slice(k.v0, k.v1), gFinal, v.head.act.Slice(0, R))
 	})
-}
-
-// accumulate records C = A B, or C += A B.
-func accumulate(c *ops.Context, add bool, layout ops.Layout, C, A, B tensors.Tensor) {
-	if add {
-		c.GemmAdd(layout, C, C, A, B)
-	} else {
-		c.Gemm(layout, C, A, B)
+	if v.head != nil && lambda != 1 {
+		v.head.w2.Summed = true
 	}
 }

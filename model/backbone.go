@@ -323,7 +323,7 @@ func (b *Backbone) layerForward(c *ops.Context, l *backboneLayer, s Shape, h, hO
 	c.GemmAdd(ops.NT, hOut, hMid, mid, l.down.Weight)
 }
 
-// Backward records the gradients of every backbone tensor, added to Grad, from dZ [Q, H],
+// Backward records the gradients of every backbone tensor, added to Grad behind StartGrads, from dZ [Q, H],
 // which is overwritten. Forward of the same shape came before; it must come again before
 // another Backward. Source: spec.md §9.6.
 func (b *Backbone) Backward(c *ops.Context, s Shape, dZ tensors.Tensor) {
@@ -336,12 +336,7 @@ func (b *Backbone) Backward(c *ops.Context, s Shape, dZ tensors.Tensor) {
 	}
 	c.Cast(dHt, dHt32)
 	c.RMSNormBackward(dHt, b.hiddenNorm.Grad, dHt, rowsOf(b.fcOut, T), rowsOf(b.rstdHt, T), b.hiddenNorm.Weight, false)
-	weightGrad(c, b.fc, dHt, rowsOf(b.Features, T))
-}
-
-// weightGrad records dW += dOutᵀ in of a linear layer out = in Wᵀ.
-func weightGrad(c *ops.Context, w *Param, dOut, in tensors.Tensor) {
-	c.GemmAdd(ops.TN, w.Grad, w.Grad, dOut, in)
+	b.fc.AddGrad(c, dHt, rowsOf(b.Features, T))
 }
 
 func (b *Backbone) layerBackward(c *ops.Context, l *backboneLayer, s Shape, dh, dHt32 tensors.Tensor, first bool) {
@@ -360,13 +355,13 @@ func (b *Backbone) mlpBackward(c *ops.Context, l *backboneLayer, dh tensors.Tens
 	Q := dh.Shape[0]
 	gate, up, mid := rowsOf(l.gateOut, Q), rowsOf(l.upOut, Q), rowsOf(l.mid, Q)
 	c.SwiGLU(mid, gate, up)
-	weightGrad(c, l.down, dh, mid)
+	l.down.AddGrad(c, dh, mid)
 	dMid, dGate, dUp := mid, gate, up
 	c.Gemm(ops.NN, dMid, dh, l.down.Weight)
 	c.SwiGLUBackward(dGate, dUp, dMid, gate, up)
 	y := b.normMiddle(c, l, Q)
-	weightGrad(c, l.gate, dGate, y)
-	weightGrad(c, l.up, dUp, y)
+	l.gate.AddGrad(c, dGate, y)
+	l.up.AddGrad(c, dUp, y)
 	dy := y
 	c.Gemm(ops.NN, dy, dGate, l.gate.Weight)
 	c.GemmAdd(ops.NN, dy, dy, dUp, l.up.Weight)
@@ -378,7 +373,7 @@ func (b *Backbone) attentionBackward(c *ops.Context, l *backboneLayer, s Shape, 
 	cfg := b.Config
 	Q, T, hd := dh.Shape[0], s.Context, cfg.HeadDim
 	dAttn, attn := rowsOf(l.dAttn, Q), rowsOf(l.attn, Q)
-	weightGrad(c, l.o, dh, attn)
+	l.o.AddGrad(c, dh, attn)
 	c.Gemm(ops.NN, dAttn, dh, l.o.Weight)
 	b.turnHeads(c, l, Q)
 	dq, dk, dv := rowsOf(l.dq, Q), rowsOf(l.dk, Q), rowsOf(l.dv, Q)
@@ -410,11 +405,11 @@ func (b *Backbone) projectionBackward(c *ops.Context, l *backboneLayer, s Shape,
 	T := s.Context
 	dck, dcv, ht := rowsOf(l.dck, T), rowsOf(l.dcv, T), rowsOf(b.ht, T)
 	x := b.normInput(c, l)
-	weightGrad(c, l.q, d.q, x)
-	weightGrad(c, l.k, d.k, x)
-	weightGrad(c, l.k, dck, ht)
-	weightGrad(c, l.v, d.v, x)
-	weightGrad(c, l.v, dcv, ht)
+	l.q.AddGrad(c, d.q, x)
+	l.k.AddGrad(c, d.k, x)
+	l.k.AddGrad(c, dck, ht)
+	l.v.AddGrad(c, d.v, x)
+	l.v.AddGrad(c, dcv, ht)
 	c.GemmAdd(ops.NN, dHt32, dHt32, dck, l.k.Weight)
 	c.GemmAdd(ops.NN, dHt32, dHt32, dcv, l.v.Weight)
 	dx := x

@@ -14,6 +14,15 @@ type Param struct {
 	// Weight is what the forward pass reads: BF16, or in f32 mode Master itself.
 	Weight             tensors.Tensor
 	Master, Grad, M, V tensors.Tensor // F32; empty where the set has none
+	// Summed says that Grad holds gradients of this step. Before that its contents count for
+	// nothing, and what comes first overwrites them.
+	Summed bool
+}
+
+// AddGrad records dW += dOutᵀ in, the gradient of a linear layer out = in Wᵀ.
+func (p *Param) AddGrad(c *ops.Context, dOut, in tensors.Tensor) {
+	c.GemmOnto(p.Summed, ops.TN, p.Grad, dOut, in)
+	p.Summed = true
 }
 
 // Params are the trainable tensors of a draft, in a fixed order. Small tensors that follow one
@@ -51,7 +60,7 @@ func NewParams(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params
 		if dtype != tensors.F32 {
 			s.Master = c.Alloc(name+" (master)", tensors.F32, n)
 		}
-		s.Grad = c.Alloc(name+" (gradient)", tensors.F32, n)
+		s.Grad = newGrad(c, name, n)
 		s.M = c.Alloc(name+" (first moment)", tensors.F32, n)
 		s.V = c.Alloc(name+" (second moment)", tensors.F32, n)
 		return s
@@ -61,8 +70,15 @@ func NewParams(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params
 // NewGradients allocates weights and their f32 gradients alone: for passes without an update.
 func NewGradients(c *ops.Context, shapes []ParamShape, dtype tensors.DType) *Params {
 	return newParams(shapes, func(name string, n int) Slab {
-		return Slab{Weight: c.Alloc(name, dtype, n), Grad: c.Alloc(name+" (gradient)", tensors.F32, n)}
+		return Slab{Weight: c.Alloc(name, dtype, n), Grad: newGrad(c, name, n)}
 	})
+}
+
+// newGrad allocates a slab's gradient and records zeros, for what pads its tensors.
+func newGrad(c *ops.Context, name string, n int) tensors.Tensor {
+	g := c.Alloc(name+" (gradient)", tensors.F32, n)
+	c.Zero(g)
+	return g
 }
 
 // NewWeights allocates a draft's tensors for inference: weights alone.
@@ -135,10 +151,24 @@ func (p *Params) Set(c *ops.Context, name string, values []float32) error {
 	return c.Err()
 }
 
-// ZeroGrads records setting every gradient to zero.
-func (p *Params) ZeroGrads(c *ops.Context) {
-	for _, s := range p.Slabs {
-		c.Zero(s.Grad)
+// StartGrads begins the sums of a step: those of the norms' weights, which are short, as zero, and
+// the others without a value.
+func (p *Params) StartGrads(c *ops.Context) {
+	for _, q := range p.List {
+		q.Summed = len(q.Shape) == 1
+		if q.Summed {
+			c.Zero(q.Grad)
+		}
+	}
+}
+
+// FinishGrads ends the sums of a step: what got no gradient has zero.
+func (p *Params) FinishGrads(c *ops.Context) {
+	for _, q := range p.List {
+		if !q.Summed {
+			c.Zero(q.Grad)
+			q.Summed = true
+		}
 	}
 }
 

@@ -44,7 +44,6 @@ func TestUpdateGoesOverAllTensors(t *testing.T) {
 	state := func(update func(p *Params, norm tensors.Tensor)) (all [][]float32) {
 		p := NewParams(c, shapes, tensors.BF16)
 		norm := c.AllocHost("norm", tensors.F32, 4)
-		p.ZeroGrads(c)
 		require.NoError(t, c.Submit())
 		for i, q := range p.List {
 			values := make([]float32, q.Grad.Len())

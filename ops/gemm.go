@@ -56,6 +56,11 @@ func (c *Context) GemmAdd(layout Layout, C, D, A, B tensors.Tensor) {
 	c.gemm(layout, C, D, A, B, true)
 }
 
+// GemmOnto writes C += op(A) op(B) where C holds a sum already, and C = op(A) op(B) where it does not.
+func (c *Context) GemmOnto(sum bool, layout Layout, C, A, B tensors.Tensor) {
+	c.gemm(layout, C, C, A, B, sum)
+}
+
 func (c *Context) gemm(layout Layout, C, D, A, B tensors.Tensor, add bool) {
 	m, n, k := C.Rows(), C.Cols(), A.Cols()
 	ok := A.Rows() == m && B.Rows() == n && B.Cols() == k

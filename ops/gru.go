@@ -100,21 +100,21 @@ const gruWork = 200
 //
 //	dz = dh (h-n) z (1-z)   dn = dh (1-z) (1-n²)   dr = dn q r (1-r)
 //	dGi = [dr dz dn]        dGh = [dr dz dn·r]     carry = dh z + dGh W_hh
-//	dWhh += Σ dGhᵀ h
 //
-// dGi and dGh are [bs*nb, 3G] P, overwritten; dWhh is [3G, G] F32, accumulated.
-// The gradient of W_ih is dGiᵀ X, a GEMM of the caller, where rows of gi were shared behind GroupSum. saved is GRU's and only
-// its work space changes. Source: spec.md §9.4.
-func (c *Context) GRUBackward(dGi, dGh, dWhh, dStates tensors.Tensor, saved GRUSaved, whh tensors.Tensor, bs, nb int) {
+// dGi and dGh are [bs*nb, 3G] P, overwritten. The weights' gradients are GEMMs of the caller: that
+// of W_ih is dGiᵀ X, where rows of gi were shared behind GroupSum, that of W_hh Σ dGhᵀ h, which
+// is dGh[nb:]ᵀ States[:(bs-1)*nb]. saved is GRU's and only its work space changes.
+// Source: spec.md §9.4.
+func (c *Context) GRUBackward(dGi, dGh, dStates tensors.Tensor, saved GRUSaved, whh tensors.Tensor, bs, nb int) {
 	const op = "gru backward"
 	if !c.wantGRU(op, saved, whh, bs, nb) {
 		return
 	}
 	G := whh.Cols()
-	c.wantDType(op, tensors.F32, dWhh, dStates)
+	c.wantDType(op, tensors.F32, dStates)
 	c.wantDType(op, whh.DType, dGi, dGh)
 	ok := c.want(op, "dGi", dGi, bs*nb, 3*G) && c.want(op, "dGh", dGh, bs*nb, 3*G) &&
-		c.want(op, "dWhh", dWhh, 3*G, G) && c.want(op, "dStates", dStates, bs*nb, G)
+		c.want(op, "dStates", dStates, bs*nb, G)
 	if !ok || c.Dry() || nb == 0 {
 		return
 	}
@@ -124,9 +124,6 @@ func (c *Context) GRUBackward(dGi, dGh, dWhh, dStates tensors.Tensor, saved GRUS
 		if j > 0 {
 			c.GemmAdd(NN, s.state, s.state, step(dGh, j, nb), whh)
 		}
-	}
-	if bs > 1 {
-		c.GemmAdd(TN, dWhh, dWhh, dGh.Slice(nb, bs*nb), s.States.Slice(0, (bs-1)*nb))
 	}
 }
 

@@ -44,7 +44,7 @@ func (e *Engine) micros(batches []MicroBatch, lambda float64, finish func(*StepR
 	}
 	c := e.Context
 	c.Phase(ops.PhaseOptimizer)
-	e.Draft.Params.ZeroGrads(c)
+	e.Draft.Params.StartGrads(c)
 	sums := make([]domino.Sums, len(micros))
 	out := &StepResult{}
 	for i, m := range micros {
@@ -57,6 +57,7 @@ func (e *Engine) micros(batches []MicroBatch, lambda float64, finish func(*StepR
 			return nil, err
 		}
 		if i == len(micros)-1 {
+			e.Draft.Params.FinishGrads(c)
 			finish(out, m)
 		}
 		if err := c.Submit(); err != nil {

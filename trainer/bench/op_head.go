@@ -10,7 +10,7 @@ func (s opShapes) gruOps() []opCase {
 	c, G, bs := s.m.c, s.G, s.p.Draft.BlockSize
 	nb := s.Q / bs
 	saved := ops.NewGRUSaved(c, bs, nb, G, s.dtype)
-	gi, whh, dStates, dWhh := s.floats(s.Q, 3*G), s.rows(3*G, G), s.floats(s.Q, G), s.floats(3*G, G)
+	gi, whh, dStates := s.floats(s.Q, 3*G), s.rows(3*G, G), s.floats(s.Q, G)
 	dGi, dGh := s.rows(s.Q, 3*G), s.rows(s.Q, 3*G)
 	E := s.p.Draft.EmbDim
 	pre, act, dPre := s.floats(s.Q, E), s.rows(s.Q, E), s.rows(s.Q, E)
@@ -18,7 +18,7 @@ func (s opShapes) gruOps() []opCase {
 	shape := dims(bs, nb, G)
 	return []opCase{
 		{"GRU", shape, 0, saved.States, func() { c.GRU(saved, gi, tensors.Tensor{}, whh, bs, nb) }},
-		{"GRUBackward", shape, 0, dGi, func() { c.GRUBackward(dGi, dGh, dWhh, dStates, saved, whh, bs, nb) }},
+		{"GRUBackward", shape, 0, dGi, func() { c.GRUBackward(dGi, dGh, dStates, saved, whh, bs, nb) }},
 		{"SiLU", dims(s.Q, E), 0, act, func() { c.SiLU(act, pre) }},
 		{"SiLUBackward", dims(s.Q, E), 0, dPre, func() { c.SiLUBackward(dPre, dAct, pre) }},
 	}
