@@ -13,8 +13,9 @@ import (
 	"vkdomino/vk"
 )
 
-// blockBytes is the size of the buffers that small tensors share.
-const blockBytes = 32 << 20
+// blockBytes is the size of the buffers that small tensors share: so small that their unused ends
+// are little beside any model, and yet few buffers beside the 4096 that every driver allows.
+const blockBytes = 128 << 10
 
 // Context is what ops record into: a device, its compiled kernels, its memory
 // and the list of commands not yet submitted. A Context is used by one

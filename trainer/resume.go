@@ -97,14 +97,13 @@ func (r *run) setAside() error {
 	return err
 }
 
-// checkMemory refuses a run that the device cannot hold.
-func (r *run) checkMemory() error {
+// checkMemory plans the run and refuses one that the device cannot hold.
+func (r *run) checkMemory() (err error) {
 	device := r.opt.Context.Device
-	plan, err := PlanMemory(r.EngineConfig(device.MaxBindingBytes))
-	if err != nil {
+	if r.plan, err = PlanMemory(r.EngineConfig(device.MaxBindingBytes)); err != nil {
 		return err
 	}
-	return plan.Check(device.Info)
+	return r.plan.Check(device.Info)
 }
 
 // find looks for a checkpoint to go on from: nil for a new run.

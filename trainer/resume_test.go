@@ -104,6 +104,7 @@ func TestResumeCutsMetricsBeyondTheCheckpoint(t *testing.T) {
 	text := trained(t, killed)
 	require.Contains(t, text, "going on from "+checkpoint.Dir(killed, 3))
 	require.Contains(t, text, "changed since the checkpoint: training.save_steps: was 3, now 100")
+	require.Regexp(t, `(?m)^memory: \d+\.\d MiB planned, \d+\.\d MiB allocated$`, text)
 	requireRows(t, whole, killed)
 }
 

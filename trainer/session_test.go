@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vkdomino/domino"
 	"vkdomino/internal/fail"
 	"vkdomino/tensors"
 	"vkdomino/trainer/metrics"
@@ -210,11 +211,12 @@ func TestMemoryPlan(t *testing.T) {
 	require.Greater(t, larger.Total, plan.Total)
 }
 
-// What the engine allocates is what was planned.
+// What the engine allocates is what was planned, and what the device holds little more.
 func TestMemoryPlanIsExact(t *testing.T) {
-	for _, overrides := range [][]string{nil, {"run.precision=bf16"}, {set("self_logit_distillation", true)}} {
+	for _, overrides := range [][]string{nil, {"run.precision=bf16"}, {set("self_logit_distillation", true)}, evaluating} {
 		s := prepare(t, t.TempDir(), overrides...)
 		c := sharedContext(t)
+		before := c.Device.Allocated()
 		cfg := s.EngineConfig(c.Device.MaxBindingBytes)
 		plan, err := PlanMemory(cfg)
 		require.NoError(t, err)
@@ -226,9 +228,15 @@ func TestMemoryPlanIsExact(t *testing.T) {
 		require.NoError(t, err)
 		_, err = e.Step(batches, 0.5, 1e-3)
 		require.NoError(t, err)
+		if e.Decoder != nil {
+			_, err = e.Decoder.Generate(t.Context(), s.Eval.Prompts[:1], domino.DecodeOptions{MaxNewTokens: 2}, nil)
+			require.NoError(t, err)
+		}
 		_, total := c.Plan()
+		allocated := c.Device.Allocated() - before
 		c.Release()
 		require.Equal(t, plan.Total, total)
+		require.InEpsilon(t, plan.Total, allocated, 0.05)
 	}
 }
 

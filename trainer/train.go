@@ -47,6 +47,7 @@ type run struct {
 	saved    int              // step of the newest checkpoint; -1 where there is none
 	loop     loopState
 	tail     []json.RawMessage
+	plan     MemoryPlan
 	started  time.Time
 	wall     float64 // seconds of earlier processes
 	empties  bool    // a batch without any anchor has been reported
@@ -126,6 +127,7 @@ func (r *run) loopLogged(ctx context.Context) (err error) {
 	if r.log, err = metrics.OpenLog(r.Recipe.OutputDir, r.state.Step, r.Recipe.ReportTo == "tensorboard"); err != nil {
 		return err
 	}
+	r.printf("memory: %s planned, %s allocated", formatBytes(r.plan.Total), formatBytes(r.opt.Context.Device.Allocated()))
 	r.announceEvaluation()
 	r.progress = metrics.NewProgress(r.opt.Out, r.Total, r.state.Step, r.Recipe.LoggingSteps, r.Recipe.Progress)
 	err = r.steps(ctx)

@@ -13,6 +13,7 @@ import (
 // the largest minStorageBufferOffsetAlignment that Vulkan allows.
 const Align = 256
 
+// stagingBytes is the most that Write and Read stage at a time.
 const stagingBytes = 16 << 20
 
 // Memory says where a buffer lives.
@@ -31,6 +32,7 @@ type Buffer struct {
 	handle vulkan.Buffer
 	memory vulkan.DeviceMemory
 	bytes  int64
+	taken  int64  // bytes of memory, which the driver may round up
 	mapped []byte // nil where the host cannot see it
 }
 
@@ -57,11 +59,11 @@ func (d *Device) memoryType(bits uint32, want, prefer vulkan.MemoryPropertyFlags
 	return 0, 0, false
 }
 
-// Allocated is the size of all buffers of the device, in bytes.
+// Allocated is the memory of all buffers of the device, in bytes, as the driver was asked for it.
 func (d *Device) Allocated() int64 {
 	var total int64
 	for b := range d.buffers {
-		total += b.bytes
+		total += b.taken
 	}
 	return total
 }
@@ -136,7 +138,7 @@ func (b *Buffer) allocate(memory Memory) error {
 	if err := check(r, fmt.Sprintf("vkAllocateMemory of %d bytes", req.Size)); err != nil {
 		return err
 	}
-	b.memory = mem
+	b.memory, b.taken = mem, int64(req.Size)
 	if err := check(vulkan.BindBufferMemory(d.handle, b.handle, mem, 0), "vkBindBufferMemory"); err != nil {
 		return err
 	}
@@ -185,9 +187,9 @@ func (d *Device) Write(dst Region, data []byte) error {
 		copy(m, data)
 		return nil
 	}
-	return d.staged(int64(len(data)), func(r *Recorder, at, n int64) {
-		copy(d.staging.mapped, data[at:at+n])
-		r.Copy(Region{dst.Buffer, dst.Offset + at, n}, Region{d.staging, 0, n})
+	return d.staged(int64(len(data)), func(r *Recorder, staging Region, at int64) {
+		copy(staging.Mapped(), data[at:])
+		r.Copy(Region{dst.Buffer, dst.Offset + at, staging.Bytes}, staging)
 	}, nil)
 }
 
@@ -200,29 +202,31 @@ func (d *Device) Read(src Region, data []byte) error {
 		copy(data, m)
 		return nil
 	}
-	return d.staged(int64(len(data)), func(r *Recorder, at, n int64) {
-		r.Copy(Region{d.staging, 0, n}, Region{src.Buffer, src.Offset + at, n})
-	}, func(at, n int64) { copy(data[at:at+n], d.staging.mapped[:n]) })
+	return d.staged(int64(len(data)), func(r *Recorder, staging Region, at int64) {
+		r.Copy(staging, Region{src.Buffer, src.Offset + at, staging.Bytes})
+	}, func(staging Region, at int64) { copy(data[at:], staging.Mapped()) })
 }
 
-// staged moves total bytes in pieces that fit the staging buffer.
-func (d *Device) staged(total int64, record func(r *Recorder, at, n int64), after func(at, n int64)) error {
-	if d.staging == nil {
-		b, err := d.NewBuffer(stagingBytes, HostVisible)
-		if err != nil {
-			return err
-		}
-		d.staging = b
+// staged moves total bytes in pieces that fit a staging buffer, which lives as long as that takes.
+func (d *Device) staged(total int64, record func(r *Recorder, staging Region, at int64), after func(staging Region, at int64)) error {
+	b, err := d.NewBuffer(min(total, stagingBytes), HostVisible)
+	if err != nil {
+		return err
 	}
+	defer func() {
+		if d.lost == nil { // else the device may be using it still: Close frees it
+			b.Free()
+		}
+	}()
 	for at := int64(0); at < total; at += stagingBytes {
-		n := min(stagingBytes, total-at)
+		piece := Region{b, 0, min(stagingBytes, total-at)}
 		r := d.NewRecorder()
-		record(r, at, n)
+		record(r, piece, at)
 		if err := r.Submit(); err != nil {
 			return err
 		}
 		if after != nil {
-			after(at, n)
+			after(piece, at)
 		}
 	}
 	return nil

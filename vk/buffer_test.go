@@ -38,6 +38,8 @@ func writeAndRead(t *testing.T, d *vk.Device, memory vk.Memory, staged bool, n i
 	b, err := d.NewBuffer(int64(before+n+after), memory)
 	require.NoError(t, err)
 	defer b.Free()
+	allocated := d.Allocated()
+	defer func() { require.Equal(t, allocated, d.Allocated(), "staging is freed") }()
 	if memory == vk.HostVisible {
 		require.NotNil(t, b.Whole().Mapped())
 	}

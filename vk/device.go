@@ -36,7 +36,6 @@ type Device struct {
 	memory     vulkan.PhysicalDeviceMemoryProperties
 	tier       Tier
 	validation bool
-	staging    *Buffer
 	pipelines  []*Pipeline
 	buffers    map[*Buffer]struct{}
 	views      map[Region]vulkan.BufferView // see view

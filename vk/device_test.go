@@ -179,7 +179,7 @@ func openUseClose(t *testing.T) {
 	require.NoError(t, err)
 	b := newBench(t, d)
 	x, one := b.buffer(100, 0), b.buffer(100, 1)
-	x.Buffer.HideFromHost() // so that there is a staging buffer too
+	x.Buffer.HideFromHost() // so that there is a staging buffer for a while
 	r := d.NewRecorder()
 	r.Dispatch(b.sum(x, x, one))
 	require.NoError(t, r.Submit())

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vkdomino/internal/testgpu"
 	"vkdomino/tensors"
 )
 
@@ -32,4 +33,13 @@ func TestPlannedMemory(t *testing.T) {
 			require.Greater(t, float64(m.Planned)/1e9, 0.95*c.most, "lower the limit of this test")
 		})
 	}
+}
+
+// TestAllocatedMemory: a step of the smallest preset takes what was planned, where unused ends of buffers weigh most.
+func TestAllocatedMemory(t *testing.T) {
+	c := testgpu.Context(t)
+	s, err := newStepRun(c, preset(t, "toy"), StepOptions{Precision: tensors.BF16})
+	require.NoError(t, err)
+	require.NoError(t, s.once())
+	require.InEpsilon(t, s.report.Memory.Planned, c.Device.Allocated(), 0.05)
 }

@@ -162,10 +162,13 @@ func TestNewDecoder(t *testing.T) {
 	require.ErrorContains(t, err, "want at most the target's max_position_embeddings")
 	require.Equal(t, fail.Usage, fail.CodeOf(err))
 
-	dry := ops.NewDry()
-	d, err := NewDecoder(dry, target, draft, domino.DecoderConfig{Slots: 1, Context: 16}, tensors.F32)
-	require.NoError(t, err)
-	require.NotNil(t, d)
+	c.Release()
+	dry, before := ops.NewDry(), c.Device.Allocated()
+	for _, c := range []*ops.Context{dry, c} {
+		d, err := NewDecoder(c, target, draft, domino.DecoderConfig{Slots: 1, Context: 16}, tensors.F32)
+		require.NoError(t, err)
+		require.NotNil(t, d)
+	}
 	_, total := dry.Plan()
-	require.Positive(t, total)
+	require.InEpsilon(t, total, c.Device.Allocated()-before, 0.05, "what is planned is allocated")
 }
