@@ -41,11 +41,12 @@ type tuningFile struct {
 // tunedEntry is the choice for a class, with what was measured.
 type tunedEntry struct {
 	Kernel  string             `json:"kernel"`
+	Clock   string             `json:"clock,omitempty"`        // that was timed with: the device's timestamps, or wall
 	Micros  map[string]float64 `json:"microseconds,omitempty"` // of each kernel that was timed
 	Spilled []string           `json:"spilled,omitempty"`      // kernels refused because the driver told of spilled registers
 }
 
-const tuningVersion = 1
+const tuningVersion = 2
 
 // NewTuning returns a Tuning without measurements that is kept in no file.
 func NewTuning(d *vk.Device) (*Tuning, error) {
@@ -150,8 +151,22 @@ func (c *Context) tuned(g gemm, list []gemmTile) gemmTile {
 			}
 		}
 	}
-	e := tunedEntry{Micros: map[string]float64{}}
-	usual := c.usualTile(g, list)
+	best, e := c.usualTile(g, list), tunedEntry{}
+	if err := c.Device.WithClock(func() { best, e = c.fastest(g, list, best) }); err != nil {
+		c.Fail(fmt.Errorf("ops: tuning: %w", err))
+	}
+	if len(e.Micros) > 0 { // else there is no memory for a result, or every kernel spills
+		c.tuning.set(class, e)
+	}
+	return best
+}
+
+// fastest measures the kernels of a product; usual where none can be measured.
+func (c *Context) fastest(g gemm, list []gemmTile, usual gemmTile) (gemmTile, tunedEntry) {
+	e := tunedEntry{Clock: "wall", Micros: map[string]float64{}}
+	if c.Device.ClockRuns() {
+		e.Clock = "timestamps"
+	}
 	best, least := usual, time.Duration(1<<62)
 	for _, t := range list {
 		took, spilled, err := c.measure(g, t, least)
@@ -167,12 +182,8 @@ func (c *Context) tuned(g gemm, list []gemmTile) gemmTile {
 			best, least = t, took
 		}
 	}
-	if len(e.Micros) == 0 { // no memory for a result, or every kernel spills
-		return usual
-	}
 	e.Kernel = best.name
-	c.tuning.set(class, e)
-	return best
+	return best, e
 }
 
 const (
@@ -182,8 +193,8 @@ const (
 	measureBatches = 3
 )
 
-// measure times a product on a kernel: the least of some batches, or the first run where that is twice as slow as
-// what is known. It reads the product's own operands and writes to a result of its own, so what is recorded stays
+// measure times a product on a kernel, on the device's clock where it runs: the least of some batches, or the first run
+// where that is twice as slow as what is known. It reads the product's own operands and writes to a result of its own, so what is recorded stays
 // as it is. spilled says that the driver tells of spilled registers.
 func (c *Context) measure(g gemm, t gemmTile, known time.Duration) (least time.Duration, spilled bool, err error) {
 	probe := New(c.Device)
@@ -196,11 +207,16 @@ func (c *Context) measure(g gemm, t gemmTile, known time.Duration) (least time.D
 	result := wholeMatrix(probe.Alloc("measured product", g.C.DType, g.m, g.n))
 	g.C, g.D = result, result
 	run := func(times int) (time.Duration, error) {
+		const phase = "measured"
+		probe.Phase(phase)
 		for range times {
 			probe.gemmRun(g)
 		}
 		start := time.Now()
 		err := probe.Submit()
+		if took, ok := probe.PhaseTimes()[phase]; ok {
+			return took, err
+		}
 		return time.Since(start), err
 	}
 	if _, err = run(1); err != nil { // compiles

@@ -22,6 +22,13 @@ func tuningFile(t *testing.T, folder string) string {
 	return found[0]
 }
 
+func tuningText(t *testing.T, folder string) string {
+	t.Helper()
+	text, err := os.ReadFile(tuningFile(t, folder))
+	require.NoError(t, err)
+	return string(text)
+}
+
 func openTuning(t *testing.T, folder string) *ops.Tuning {
 	t.Helper()
 	tuning, warning, err := ops.OpenTuning(testgpu.Device(t), folder)
@@ -48,6 +55,8 @@ func TestTuning(t *testing.T) {
 	require.Contains(t, smallKernels, name)
 	require.Equal(t, map[string]string{"nt 32x64x128 f32": name}, tuning.Kernels())
 	require.NoError(t, tuning.Err())
+	require.False(t, r.c.Device.ClockRuns(), "the clock runs only while kernels are measured")
+	require.Equal(t, r.c.Device.HasClock(), strings.Contains(tuningText(t, folder), `"clock": "timestamps"`))
 	r.submit()
 	r.near(c, gemmLayouts[0].oracle(av, bv, 30, 40, 72, nil), matmul)
 
@@ -73,22 +82,20 @@ func TestTuningFile(t *testing.T) {
 		tuning := openTuning(t, folder)
 		tuning.Note("nt 64x64x64 f32", "T2 a")
 		require.NoError(t, tuning.Err())
-		path := tuningFile(t, folder)
-		have, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.Contains(t, string(have), `"T2 a"`)
+		have := tuningText(t, folder)
+		require.Contains(t, have, `"T2 a"`)
 		if text == "" {
-			text = string(have)
+			text = have
 		}
-		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		return string(have)
+		require.NoError(t, os.WriteFile(tuningFile(t, folder), []byte(text), 0o600))
+		return have
 	}
 	folder := t.TempDir()
 	whole := write(folder, "")
 	require.Equal(t, map[string]string{"nt 64x64x64 f32": "T2 a"}, openTuning(t, folder).Kernels())
 	for what, text := range map[string]string{
 		"device":  strings.Replace(whole, d.Identity, "another", 1),
-		"version": strings.Replace(whole, `"version": 1`, `"version": 2`, 1),
+		"version": strings.Replace(whole, `"version": 2`, `"version": 1`, 1),
 		"shaders": strings.Replace(whole, `"shaders": "`, `"shaders": "0`, 1),
 		"kernels": strings.Replace(whole, `"kernels": `, `"others": `, 1),
 	} {

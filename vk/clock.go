@@ -54,6 +54,25 @@ func (d *Device) StartClock() error {
 	return nil
 }
 
+// WithClock runs f with the clock running, where the device has one, and without a profile; afterwards
+// both are as they were. Every list of commands that f begins it must submit.
+func (d *Device) WithClock(f func()) error {
+	profile := d.profile
+	d.profile = nil
+	defer func() { d.profile = profile }()
+	if d.clock == nil && d.HasClock() {
+		if err := d.StartClock(); err != nil {
+			return err
+		}
+		defer func() {
+			d.clock.destroy(d)
+			d.clock = nil
+		}()
+	}
+	f()
+	return nil
+}
+
 // ClockRuns reports whether StartClock was called.
 func (d *Device) ClockRuns() bool { return d.clock != nil }
 

@@ -57,6 +57,24 @@ func TestTooManyMarks(t *testing.T) {
 	require.ErrorContains(t, r.Submit(), "want at most 4096")
 }
 
+// TestWithClock: marks are taken inside, and clock and profile are as before afterwards.
+func TestWithClock(t *testing.T) {
+	b := sharedBench(t)
+	d, x := b.device, b.buffer(1<<10, 0)
+	ran := d.ClockRuns()
+	d.Profile()
+	require.NoError(t, d.WithClock(func() {
+		require.Equal(t, d.HasClock(), d.ClockRuns())
+		r := d.NewRecorder()
+		r.Mark("fill")
+		r.Fill(x, 0)
+		require.NoError(t, r.Submit())
+		require.Equal(t, d.HasClock(), len(d.Marks()) == 2)
+	}))
+	require.Equal(t, ran, d.ClockRuns())
+	require.Empty(t, d.EndProfile())
+}
+
 // TestAProfileKnowsTheDevicesTime: work, bytes and, with a clock, time of each command.
 func TestAProfileKnowsTheDevicesTime(t *testing.T) {
 	b := sharedBench(t)
