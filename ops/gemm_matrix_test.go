@@ -161,3 +161,21 @@ func TestWorkgroupShapesFit(t *testing.T) {
 	require.Equal(t, []string{"T3 64x64x64 by 128"}, of(1024, 128, small, fine))
 	require.Empty(t, of(1024, 1024))
 }
+
+// TestProbeWorkgroup: below T3 there is no probe of matrices of a workgroup, and asking for one is an error.
+func TestProbeWorkgroup(t *testing.T) {
+	r := newRig(t, 22)
+	name, elements := r.c.WorkgroupProbe()
+	if r.c.Device.Tier() == vk.T3 {
+		require.Regexp(t, `^\d+x\d+x\d+ by \d+$`, name)
+		sums := r.c.Alloc("sums", tensors.F32, 2*elements)
+		require.Positive(t, r.c.ProbeWorkgroup(sums, 2, 3))
+		r.submit()
+		require.Equal(t, repeated(2*elements, r.floats(sums)[0]), r.floats(sums))
+		return
+	}
+	require.Empty(t, name)
+	require.Zero(t, elements)
+	require.Zero(t, r.c.ProbeWorkgroup(r.c.Alloc("sums", tensors.F32, 1), 1, 1))
+	require.ErrorContains(t, r.c.Submit(), "ops: probe: the tier in use has no matrices of a workgroup")
+}

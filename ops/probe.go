@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"fmt"
+
 	"vkdomino/tensors"
 	"vkdomino/vk"
 )
@@ -55,6 +57,46 @@ func (c *Context) ProbeMatrix(result tensors.Tensor, groups, steps int) float64 
 	}
 	flop := 2 * float64(m.M*m.N*m.K) * probeSums * probeSubgroups * float64(groups) * float64(steps)
 	c.run(launch{kernel: "probe_matrix." + element + "." + m.Size(), lanes: lanes, spec: []uint32{uint32(probeSubgroups * lanes), probeSubgroups},
+		uses: []use{out(result)}, params: []uint32{uint32(steps), f32bits(1.0 / 64)}, groups: [3]uint32{uint32(groups), 1, 1}, work: flop})
+	return flop
+}
+
+// workgroupProbe is the tile of probe_workgroup: the largest of gemm_t3 that the device can run, where the tier in use has one.
+func (c *Context) workgroupProbe() (s matrixShape, ok bool) {
+	if c.Device == nil || c.Device.Tier() < vk.T3 {
+		return s, false
+	}
+	for _, s := range workgroupShapes {
+		if s.fitsWorkgroup(c.Device) {
+			return s, true
+		}
+	}
+	return s, false
+}
+
+// WorkgroupProbe names the product that a workgroup of ProbeWorkgroup does in one step, as rows x columns x depth by
+// invocations, and says how many elements each workgroup writes: "" and 0 where the tier in use has no matrices of a workgroup.
+func (c *Context) WorkgroupProbe() (name string, elements int) {
+	s, ok := c.workgroupProbe()
+	if !ok {
+		return "", 0
+	}
+	return fmt.Sprintf("%dx%dx%d by %d", s.bm, s.bn, s.bk, s.invocations), s.bm * s.bn
+}
+
+// ProbeWorkgroup records steps of products of cooperative matrices of a workgroup, with nothing fetched, in groups
+// workgroups, and returns how many floating-point operations that are: their rate is the most that kernels on such matrices
+// can reach. result is F32 of groups times WorkgroupProbe's elements; a device that has none is an error.
+func (c *Context) ProbeWorkgroup(result tensors.Tensor, groups, steps int) float64 {
+	s, ok := c.workgroupProbe()
+	if !ok {
+		c.failf("probe: the tier in use has no matrices of a workgroup")
+		return 0
+	}
+	c.wantDType("probe", tensors.F32, result)
+	c.want("probe", "result", result, groups*s.bm*s.bn)
+	flop := 2 * float64(s.bm*s.bn*s.bk) * float64(groups) * float64(steps)
+	c.run(launch{kernel: "probe_workgroup", spec: []uint32{uint32(s.invocations), uint32(s.bm), uint32(s.bn), uint32(s.bk)},
 		uses: []use{out(result)}, params: []uint32{uint32(steps), f32bits(1.0 / 64)}, groups: [3]uint32{uint32(groups), 1, 1}, work: flop})
 	return flop
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vkdomino/internal/fail"
+	"vkdomino/trainer/bench"
 )
 
 func runBench(t *testing.T, args ...string) (string, error) {
@@ -50,6 +51,15 @@ func TestBenchStep(t *testing.T) {
 	require.Equal(t, 2, got.Report.Total.Runs)
 	require.NotEmpty(t, got.Report.Kernels)
 	require.Positive(t, got.Report.Memory.Planned)
+}
+
+// TestPrintPeak: matrices have a line where the tier has them, those of a workgroup with their shape.
+func TestPrintPeak(t *testing.T) {
+	var out bytes.Buffer
+	printPeak(&out, &bench.PeakReport{})
+	require.NotContains(t, out.String(), "matrices")
+	printPeak(&out, &bench.PeakReport{Peaks: bench.Peaks{Matrix: 400, Workgroup: 700}, WorkgroupShape: "256x128x64 by 256"})
+	require.Regexp(t, `matrices on registers .* 400 TFLOP/s\nmatrices of a workgroup .* 700 TFLOP/s, 256x128x64 by 256\n`, out.String())
 }
 
 func TestBenchGemm(t *testing.T) {

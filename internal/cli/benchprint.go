@@ -89,6 +89,9 @@ func printPeak(w io.Writer, r *bench.PeakReport) {
 	if r.Matrix > 0 {
 		fmt.Fprintf(w, "%-34s %s %10.4g TFLOP/s\n", "matrices on registers", spread(r.MatrixTime.Time), r.Matrix)
 	}
+	if r.Workgroup > 0 {
+		fmt.Fprintf(w, "%-34s %s %10.4g TFLOP/s, %s\n", "matrices of a workgroup", spread(r.WorkgroupTime.Time), r.Workgroup, r.WorkgroupShape)
+	}
 	fmt.Fprintf(w, "%-34s %s %10.4g GB/s\n", "copy, bytes read and written", spread(r.CopyTime.Time), r.Copy)
 	fmt.Fprintf(w, "%-34s %s %10.4g GB/s\n", "sum of two tensors by a kernel", spread(r.ShaderTime.Time), r.Shader)
 	fmt.Fprintf(w, "a small dispatch %.2f us, with a barrier %.2f us; a submission and its wait %.1f us\n", r.Dispatch, r.Barrier, r.Submit)

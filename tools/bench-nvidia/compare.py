@@ -54,7 +54,7 @@ peak = read("peak.json")
 if peak:
     r = peak["report"]
     print("device: %s, %s %s, %s" % (r["device"]["name"], r["device"]["driver"], r["device"]["driver_info"], r["device"]["tier"]))
-    print("peaks: %.4g TFLOP/s matrices, %.4g multiply-add, %.4g GB/s copy; dispatch %.1f us, with barrier %.1f us, submit %.1f us" % (
-        r.get("matrix_tflops", 0), r["fma_tflops"], r["copy_gb_per_second"], r["dispatch_us"], r["dispatch_and_barrier_us"], r["submit_and_wait_us"]))
+    print("peaks: %.4g TFLOP/s matrices of a subgroup, %.4g of a workgroup, %.4g multiply-add, %.4g GB/s copy; dispatch %.1f us, with barrier %.1f us, submit %.1f us" % (
+        r.get("matrix_tflops", 0), r.get("workgroup_matrix_tflops", 0), r["fma_tflops"], r["copy_gb_per_second"], r["dispatch_us"], r["dispatch_and_barrier_us"], r["submit_and_wait_us"]))
 gemm()
 step()

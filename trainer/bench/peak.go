@@ -13,13 +13,15 @@ type Peaks struct {
 	FMA float64 `json:"fma_tflops"`
 	// Matrix is the rate of cooperative matrices of a subgroup in registers alone, in TFLOP/s; 0 where the tier has none.
 	Matrix float64 `json:"matrix_tflops,omitempty"`
+	// Workgroup is the same of cooperative matrices of a workgroup, which tier T3 has.
+	Workgroup float64 `json:"workgroup_matrix_tflops,omitempty"`
 	// Copy and Shader are bytes read and written, in GB/s: by a copy of a buffer, and by a kernel that adds two tensors.
 	Copy   float64 `json:"copy_gb_per_second"`
 	Shader float64 `json:"shader_gb_per_second"`
 }
 
 // Compute is the rate that matrix kernels can reach, in TFLOP/s.
-func (p Peaks) Compute() float64 { return max(p.FMA, p.Matrix) }
+func (p Peaks) Compute() float64 { return max(p.FMA, p.Matrix, p.Workgroup) }
 
 // Bandwidth is the most of the ways to move bytes, in GB/s.
 func (p Peaks) Bandwidth() float64 { return max(p.Copy, p.Shader) }
@@ -31,7 +33,9 @@ type PeakReport struct {
 	// FMAPerProcessor is GFLOP/s per second of processor time, on a CPU device.
 	FMAPerProcessor float64 `json:"fma_gflops_per_processor_second,omitempty"`
 	FMATime         Timing  `json:"fma"`
-	MatrixTime      Timing  `json:"matrix"` // zero where the tier has no matrices
+	MatrixTime      Timing  `json:"matrix"`                    // zero where the tier has no matrices
+	WorkgroupTime   Timing  `json:"workgroup_matrix"`          // zero where the tier has none of a workgroup
+	WorkgroupShape  string  `json:"workgroup_shape,omitempty"` // of the product that they were measured with
 	CopyTime        Timing  `json:"copy"`
 	ShaderTime      Timing  `json:"shader"`
 
@@ -95,6 +99,9 @@ func (r *PeakReport) peaks(m meter) (err error) {
 			return err
 		}
 	}
+	if err := r.workgroupMatrices(m); err != nil {
+		return err
+	}
 	a, b := c.Alloc("copied", tensors.F32, floats), c.Alloc("copy", tensors.F32, floats)
 	c.Zero(a)
 	c.Zero(b)
@@ -122,6 +129,22 @@ func (r *PeakReport) matrices(m meter) (err error) {
 	}
 	r.Matrix = r.MatrixTime.perSecond(flop) / 1e12
 	return m.finite("matrix probe", sums)
+}
+
+// workgroupMatrices measures products of matrices of a workgroup, where the tier has them.
+func (r *PeakReport) workgroupMatrices(m meter) (err error) {
+	const groups, steps = 1024, 1 << 9
+	shape, elements := m.c.WorkgroupProbe()
+	if shape == "" {
+		return nil
+	}
+	sums := m.c.Alloc("workgroup probe", tensors.F32, groups*elements)
+	var flop float64
+	if r.WorkgroupTime, err = m.time(func() { flop = m.c.ProbeWorkgroup(sums, groups, steps) }); err != nil {
+		return err
+	}
+	r.Workgroup, r.WorkgroupShape = r.WorkgroupTime.perSecond(flop)/1e12, shape
+	return m.finite("workgroup probe", sums)
 }
 
 // overheads measures what commands cost that do next to nothing.
