@@ -32,7 +32,7 @@ test: ## vet, gofmt, shaders, and every test on this machine's Vulkan device
 	@echo "== shaders"
 	@$(GO) run ./tools/glslc -check
 	@echo "== test"
-	@$(GO) test -json -count=1 -timeout $(TIMEOUT) ./... | $(GO) run ./tools/testreport
+	@$(GO) run ./tools/testreport $(GO) test -json -count=1 -timeout $(TIMEOUT) ./...
 
 # The race detector needs no device: it runs where vk, and with it cgo, is not linked in.
 race: ## go test -race on the packages without Vulkan
