@@ -78,6 +78,7 @@ var notOps = []string{"ops/context.go", "ops/launch.go", "ops/phase.go", "ops/pr
 var oracleOf = map[string]struct{ oracle, reason string }{
 	"Gemm":                 {oracle: "GEMMNT"}, // and NN, TN
 	"GemmAdd":              {oracle: "GEMMNT"},
+	"GemmOnto":             {oracle: "GEMMNT"},
 	"AdamW":                {oracle: "AdamWStep"},
 	"GradNorm":             {oracle: "GlobalNorm"},
 	"Gather":               {oracle: "GatherRows"},

@@ -2,6 +2,7 @@ package ops_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,6 +92,21 @@ func TestGemmSizes(t *testing.T) {
 				r.clear()
 			}
 		}
+	}
+}
+
+// TestGemmOnto overwrites where there is no sum yet, whatever lies there, and adds where there is one.
+func TestGemmOnto(t *testing.T) {
+	r := newRig(t, 20)
+	a, av := r.input(tensors.F32, 5, 12)
+	b, bv := r.input(tensors.F32, 7, 12)
+	c := r.tensor(tensors.F32, 0, 5, 7)
+	r.fill(c, repeated(5*7, float32(math.NaN())))
+	product := oracle.GEMMNT(av, bv, 5, 7, 12, nil)
+	for i, want := range [][]float64{product, oracle.Add(product, product)} {
+		r.c.GemmOnto(i > 0, ops.NT, c, a, b)
+		r.submit()
+		r.near(c, want, matmul)
 	}
 }
 

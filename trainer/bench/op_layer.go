@@ -125,5 +125,6 @@ func (s opShapes) productOps() []opCase {
 	return []opCase{
 		{"Gemm", "NT " + dims(s.Q, s.I, s.H), 0, y, func() { c.Gemm(ops.NT, y, x, w) }},
 		{"GemmAdd", "TN " + dims(s.I, s.H, s.Q), 0, dw, func() { c.GemmAdd(ops.TN, dw, dw, y, x) }},
+		{"GemmOnto", "TN " + dims(s.I, s.H, s.Q), 0, dw, func() { c.GemmOnto(false, ops.TN, dw, y, x) }},
 	}
 }
