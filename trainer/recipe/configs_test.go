@@ -81,10 +81,10 @@ func TestDemo(t *testing.T) {
 	}, resolve(t, "demo.toml"))
 }
 
-// The other two demos differ from the first in what their names say alone.
+// The other two demos differ from the first in what their names say, and in the learning rate that goes with it.
 func TestDemoVariants(t *testing.T) {
 	want := *resolve(t, "demo.toml")
-	want.OutputDir, want.SelfDistillation, want.DistillationWeight = "runs/demo-distilled", true, 0.5
+	want.OutputDir, want.SelfDistillation, want.DistillationWeight, want.LearningRate = "runs/demo-distilled", true, 1, 4e-3
 	require.Equal(t, &want, resolve(t, "demo-distilled.toml"))
 
 	want.OutputDir, want.InitFromTargetLayers = "runs/demo-best", []int{0, 1}
