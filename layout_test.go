@@ -66,8 +66,9 @@ var importers = map[string][]string{
 
 // forwardOnly lists the kernels x_forward.comp that have no x_backward.comp.
 var forwardOnly = map[string]string{
-	"causal_attention": "the target is frozen",
-	"embedding":        "the target's table is frozen",
+	"causal_attention":    "the target is frozen",
+	"causal_attention_t2": "the target is frozen",
+	"embedding":           "the target's table is frozen",
 }
 
 // notOps lists the files of ops whose methods of Context are no ops.

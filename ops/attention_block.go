@@ -39,7 +39,9 @@ type BlockGrads struct{ Q, K, V, CK, CV tensors.Tensor }
 // The row at offset o of a block sees context keys j < anchor and, with a
 // window W > 0, j > anchor + o - W. out is [Count*BlockSize, nH*hd] in P; lse,
 // which the backward pass needs, is [Count*BlockSize, nH] F32. Rows of invalid
-// blocks have out = 0 and lse = 0 exactly. Source: spec.md §4.3 to §4.5, §5.1.
+// blocks have out = 0 and lse = 0 exactly. On cooperative matrices (BF16 in the
+// tiers T2 and T3, see PlainAttention) weights are rounded to the matrices' elements.
+// Source: spec.md §4.3 to §4.5, §5.1.
 func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 	const op = "block attention"
 	c.wantDType(op, tensors.F32, lse)
@@ -48,6 +50,10 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 		return
 	}
 	a = a.withoutContext()
+	if t, ok := c.attentionMatrices(a.Heads.Dim, a.Q, a.K, a.V, a.CK, a.CV, out); ok {
+		c.blockAttentionMatrix(t, out, lse, a)
+		return
+	}
 	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
 	c.attend(t, a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0, launch{kernel: "block_attention_forward." + storage(a.Q),
 		uses:   []use{operand(a.Q), operand(a.K), operand(a.V), operand(a.CK), operand(a.CV), in(a.Blocks), {Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
@@ -74,9 +80,13 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 		c.Zero(g.CV)
 		return
 	}
+	if t, ok := c.attentionMatrices(a.Heads.Dim, a.Q, a.K, a.V, a.CK, a.CV, dOut, out, g.Q, g.K, g.V, g.CK, g.CV); ok && records.Len()/2 >= scaleWords+a.Blocks.Len() {
+		c.blockAttentionBackwardMatrix(t, g, dOut, out, lse, records, a.withoutContext())
+		return
+	}
 	h := a.Heads
 	vector := h.vectors(a.Q, a.K, a.V, a.CK, a.CV, dOut, out, g.Q, g.K, g.V, g.CK, g.CV)
-	c.blockRecords(records, dOut, out, lse, a, vector)
+	c.blockRecords(records, dOut, out, lse, a, vector, false)
 	c.blockKeys("context", g.CK, g.CV, a.CK, a.CV, dOut, records, a, vector)
 	c.blockKeys("own", g.K, g.V, a.K, a.V, dOut, records, a, vector)
 
@@ -88,10 +98,10 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
 }
 
-// blockRecords computes rowsum(dOut·out) and packs it with what else the kernels need of a query row.
-func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockInputs, vector bool) {
+// blockRecords computes rowsum(dOut·out) and packs it with what else the kernels need of a query row: lse alone for pairs.
+func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockInputs, vector, pairs bool) {
 	rows := a.Q.Rows() * a.Heads.Query
-	c.run(launch{kernel: "block_attention_backward_rows." + storage(a.Q), spec: c.flatSpec(flag(vector)),
+	c.run(launch{kernel: "block_attention_backward_rows." + storage(a.Q), spec: c.flatSpec(flag(vector), flag(pairs)),
 		uses:   []use{in(dOut), in(out), in(lse), in(a.Blocks), {Tensor: records, access: vk.Write}},
 		params: []uint32{uint32(rows), uint32(a.BlockSize * a.Heads.Query), uint32(a.Heads.Dim)}, groups: fold(ceilDiv(rows, c.flatGroup()))})
 }

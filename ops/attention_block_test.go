@@ -319,7 +319,7 @@ func TestBlockAttentionTexels(t *testing.T) {
 		{name: "demo", heads: demo, bs: 8, stride: 41, anchors: [][]int{{0, 1, 7, 8, 16, 17, 40}, {-1, 33}}},
 		{name: "heads of 128", heads: ops.Heads{Query: 4, KV: 2, Dim: 128}, bs: 4, stride: 19, anchors: [][]int{{0, 18}}},
 	}, func(b *blockRig) {
-		b.c.NoTexels = true
+		b.c.NoTexels, b.c.PlainAttention = true, true
 		buffers := b.run()
 		b.c.NoTexels = false
 		for i, values := range b.run() {

@@ -49,10 +49,14 @@ func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, long
 	if n == 0 || q.Rows() == 0 {
 		return
 	}
+	work := 4 * float64(n*SegmentRows*h.Query*h.Dim) * float64(longest) / 2
+	if t, ok := c.attentionMatrices(h.Dim, q, k, v, out); ok {
+		c.causalAttentionMatrix(t, out, q, k, v, segments, n, longest, h, work)
+		return
+	}
 	rows := SegmentRows * h.share()
 	t := c.attentionTile(rows, h.Dim, 1)
 	c.attend(t, h.vectors(q, k, v, out), false, launch{kernel: "causal_attention_forward." + storage(q),
 		uses:   []use{operand(q), operand(k), operand(v), in(segments), {Tensor: out, access: vk.ReadWrite}},
-		params: h.params(n, SegmentRows, longest, 0), groups: fold(h.KV * n * ceilDiv(rows, t.rows)),
-		work: 4 * float64(n*SegmentRows*h.Query*h.Dim) * float64(longest) / 2})
+		params: h.params(n, SegmentRows, longest, 0), groups: fold(h.KV * n * ceilDiv(rows, t.rows)), work: work})
 }

@@ -169,7 +169,7 @@ func TestCausalAttentionTexels(t *testing.T) {
 		{"heads of 40", ops.Heads{Query: 3, KV: 1, Dim: 40}, 21, []int{21, 2}, []int{0, 9}},
 		{"heads of 128", ops.Heads{Query: 4, KV: 2, Dim: 128}, 20, []int{9}, []int{11}},
 	}, func(c *causalRig) {
-		c.c.NoTexels = true
+		c.c.NoTexels, c.c.PlainAttention = true, true
 		buffers := c.run()
 		c.c.NoTexels = false
 		require.Equal(c.t, buffers, c.run())

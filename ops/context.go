@@ -30,9 +30,14 @@ type Context struct {
 	// NoTexels reads everything from storage buffers on CPUs too: from the start where
 	// the driver is slow with texels (vk.Info.FastTexels), and for comparison.
 	NoTexels bool
+	// PlainAttention runs attention without cooperative matrices where the tier has them: for comparison.
+	// So do F32, heads of more than 128 elements or of no whole number of matrices, tensors that do not
+	// start at multiples of 16 bytes, and RowStable.
+	PlainAttention bool
 
 	recorder   *vk.Recorder
 	pick       func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: tuned or usualTile
+	shape      *attentionShape                        // of attention on cooperative matrices; nil: the first that fits
 	tuning     *Tuning
 	statistics bool // compile kernels so that the driver tells of them
 	kernels    map[kernelKey]*vk.Pipeline

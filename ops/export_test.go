@@ -72,3 +72,22 @@ func WorkgroupShapes(d *vk.Device) (names []string) {
 	}
 	return names
 }
+
+// AttentionShapes lists how attention on matrices may be divided on a device, for heads of dim elements: subgroups of a
+// workgroup, rows of the stream at a time, and bytes of shared memory.
+func AttentionShapes(d *vk.Device, dim int) (list [][3]int) {
+	for _, s := range attentionShapes {
+		if t := (attentionMatrices{s, d.Matrices[0], d.MatrixLanes, dim, d.CPU}); t.fits(d) {
+			list = append(list, [3]int{s.subgroups, s.cols, t.sharedBytes()})
+		}
+	}
+	return list
+}
+
+// UseAttentionShape makes attention on matrices run in a shape; in the usual one for none.
+func (c *Context) UseAttentionShape(shape ...int) {
+	c.shape = nil
+	if len(shape) > 0 {
+		c.shape = &attentionShape{shape[0], shape[1]}
+	}
+}

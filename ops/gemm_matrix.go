@@ -158,9 +158,14 @@ func (c *Context) recordScales(g gemm) {
 	c.Reserve()
 	c.Zero(c.workspace.scales)
 	for i, x := range []matrix{g.A, g.B} {
-		c.run(launch{kernel: "gemm_scale", spec: c.flatSpec(flag(vectors(x.Tensor, x.pitch) && x.cols%4 == 0)),
-			uses:   []use{in(x.Tensor), inout(c.workspace.scales.Slice(i, i+1))},
-			params: []uint32{uint32(x.rows), uint32(x.cols), uint32(x.pitch)},
-			groups: fold(ceilDiv(x.rows*ceilDiv(x.cols, 4), c.flatGroup()*scaleVectors)), work: float64(x.rows * x.cols)})
+		c.recordMagnitude(c.workspace.scales.Slice(i, i+1), x, false)
 	}
+}
+
+// recordMagnitude raises a word to the bits of the largest magnitude of a bf16 matrix, or the largest that is finite.
+func (c *Context) recordMagnitude(word tensors.Tensor, x matrix, finite bool) {
+	c.run(launch{kernel: "gemm_scale", spec: c.flatSpec(flag(vectors(x.Tensor, x.pitch) && x.cols%4 == 0), flag(finite)),
+		uses:   []use{in(x.Tensor), inout(word)},
+		params: []uint32{uint32(x.rows), uint32(x.cols), uint32(x.pitch)},
+		groups: fold(ceilDiv(x.rows*ceilDiv(x.cols, 4), c.flatGroup()*scaleVectors)), work: float64(x.rows * x.cols)})
 }

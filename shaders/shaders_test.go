@@ -28,15 +28,22 @@ var capabilities = map[uint32]string{
 // texelCapabilities are those of kernels that read texel buffers and store words of 64 bits: a stem, or variants of one.
 var texelCapabilities = map[uint32]string{11: "Int64", 46: "SampledBuffer"}
 
+// matrixCapabilities are those of kernels on cooperative matrices of a subgroup.
+var matrixCapabilities = map[uint32]string{9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"}
+
 // furtherCapabilities are those that kernels of some devices have beyond the baseline: on cooperative matrices, which vk asks for in
 // the tiers T2 and T3, and on texel buffers, which every device has, with words of 64 bits, where CPUs have them.
 var furtherCapabilities = map[string]map[uint32]string{
-	"gemm_texel": texelCapabilities,
-	"gemm_t2":    {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
+	"gemm_texel":                     texelCapabilities,
+	"gemm_t2":                        matrixCapabilities,
+	"block_attention_t2_backward_kv": matrixCapabilities,
+	"block_attention_t2_backward_q":  matrixCapabilities,
+	"block_attention_t2_forward":     matrixCapabilities,
+	"causal_attention_t2_forward":    matrixCapabilities,
 	"gemm_t3": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR",
 		5433: "CooperativeMatrixTensorAddressingNV", 5439: "TensorAddressingNV"},
-	"probe_workgroup": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
-	"probe_matrix":    {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"},
+	"probe_workgroup": matrixCapabilities,
+	"probe_matrix":    matrixCapabilities,
 }
 
 // floatAtomics are the opcodes whose result depends on the order in which invocations arrive.
