@@ -34,7 +34,8 @@ LEFT keys[DEPTH], values[VALUES ? 1u : DEPTH];
 SUM d[SPAN];                       // dv, or dk·√hd
 uint base, first, length;          // rows of the list: where they start, the tile's first, how many
 uint part_of;                      // the run
-shared vec2 stats[COLS];           // lse in powers of two and rowsum(dOut·out), as scaled as dOut·vᵀ, of query rows
+shared vec4 lse[COLS / 4u];        // of query rows, in powers of two
+shared vec4 delta[COLS / 4u];      // and rowsum(dOut·out), as scaled as dOut·vᵀ
 shared ivec2 sees[COLS];           // keys of the list that they see: from .x on, before .y
 float unscaleQ, unscaleK, scaleV, scaleG, unscale;
 
@@ -61,12 +62,15 @@ void describe(uint j, uint end) {
 	for (uint i = gl_LocalInvocationIndex; i < COLS; i += gl_WorkGroupSize.x) {
 		const uint row = min(j + i, end - 1u), block = row / packed_rows(), at = records0 + 2u * block_row(row);
 		const int anchor = anchor_of(block);
-		stats[i] = intBitsToFloat(ivec2(RECORDS[at], RECORDS[at + 1u])) * vec2(LOG2_E, scaleG) * vec2(1.0, scaleV);
+		lse[i / 4u][i % 4u] = intBitsToFloat(RECORDS[at]) * LOG2_E;
+		delta[i / 4u][i % 4u] = intBitsToFloat(RECORDS[at + 1u]) * scaleG * scaleV;
 		if (j + i >= end || anchor < 0) sees[i] = ivec2(0x7fffffff, 0);
 		else if (CONTEXT) sees[i] = ivec2(window_start(anchor, row % packed_rows() / share()), anchor);
 		else sees[i] = int(block * blockSize) + ivec2(0, int(blockSize));
 	}
 }
+
+bool seen(int key, ivec2 range) { return key >= range.x && key < range.y; }
 
 void visit(uint j) {
 	const int low = int(first + gl_SubgroupID * TM), high = low + int(TM); // the subgroup's keys
@@ -78,12 +82,8 @@ void visit(uint j) {
 	PRODUCT(keys, X_AT)
 	[[unroll]] for (uint t = 0u; t < TURNS; t++)
 		[[unroll]] for (uint i = 0u; i < QUADS; i++) {
-			vec4 p = score(t, i) * unscaleQ * unscaleK * scale;
-			[[unroll]] for (uint e = 0u; e < 4u; e++) {
-				const ivec2 range = sees[column(i) + e];
-				const int key = low + int(lane_row(t));
-				p[e] = all || key >= range.x && key < range.y ? exp2(p[e] - stats[column(i) + e].x) : 0.0;
-			}
+			vec4 p = exp2(score(t, i) * unscaleQ * unscaleK * scale - lse[column(i) / 4u]);
+			if (!all) [[unroll]] for (uint e = 0u; e < 4u; e++) p[e] = seen(low + int(lane_row(t)), sees[column(i) + e]) ? p[e] : 0.0;
 			w[t * QUADS + i] = VALUES ? p * WEIGHT : p;
 		}
 	if (!VALUES) {
@@ -91,9 +91,8 @@ void visit(uint j) {
 		PRODUCT(values, Y_AT)
 		[[unroll]] for (uint t = 0u; t < TURNS; t++)
 			[[unroll]] for (uint i = 0u; i < QUADS; i++) {
-				const vec4 p = w[t * QUADS + i], g = score(t, i);
-				[[unroll]] for (uint e = 0u; e < 4u; e++)
-					w[t * QUADS + i][e] = p[e] == 0.0 ? 0.0 : p[e] * (g[e] - stats[column(i) + e].y) * SLOPE;
+				const vec4 p = w[t * QUADS + i];
+				w[t * QUADS + i] = mix(p * (score(t, i) - delta[column(i) / 4u]) * SLOPE, vec4(0), equal(p, vec4(0)));
 			}
 	}
 	put_weights();
