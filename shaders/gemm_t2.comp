@@ -15,13 +15,10 @@
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint SUBGROUPS = 4;
+#include "matrix.glsl"
 #ifdef ELEMENT_BF16
-#extension GL_EXT_bfloat16 : require
-#define ELEMENT bfloat16_t
 #define PUSH_OFFSETS uint a0, b0, d0, c0;
 #else
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-#define ELEMENT float16_t
 #define PUSH_OFFSETS uint a0, b0, d0, c0, scale0;
 layout(set = 0, binding = 4) readonly buffer SCALE_words { uint SCALE[]; }; // bits of the largest magnitudes of A and B
 #endif
@@ -41,16 +38,6 @@ layout(set = 0, binding = 3) buffer C_f32 { float C32[]; };
 layout(set = 0, binding = 3) buffer C_bf16 { uint16_t C16[]; };
 layout(set = 0, binding = 3) buffer C_f32x4 { vec4 C32x4[]; };
 layout(set = 0, binding = 3) buffer C_bf16x4 { uvec2 C16x4[]; };
-
-#if defined(MATRIX_16X16X16)
-const uint TM = 16, TN = 16, TK = 16;
-#elif defined(MATRIX_16X8X16)
-const uint TM = 16, TN = 8, TK = 16;
-#elif defined(MATRIX_8X16X16)
-const uint TM = 8, TN = 16, TK = 16;
-#else
-const uint TM = 8, TN = 8, TK = 8;
-#endif
 
 // Operands as they lie in memory: A is M x K, or K x M in TN; B is N x K in NT, or K x N.
 #ifdef LAYOUT_TN
@@ -119,22 +106,8 @@ void fetch(uint i0, uint j0, uint k, uint last) {
 }
 
 #ifdef ELEMENT_BF16
-uvec4 convert(uvec4 v, float scale) { return v; }
 const float scaleA = 1.0, scaleB = 1.0, unscale = 1.0;
 #else
-// The power of two that brings a magnitude to 2^14, within the normal numbers; 1 for 0, infinities and NaN.
-float scale_of(uint magnitude) {
-	const uint exponent = magnitude >> 23;
-	if (magnitude == 0u || exponent == 255u) return 1.0;
-	return uintBitsToFloat(clamp(268u - exponent, 1u, 253u) << 23);
-}
-
-uvec4 convert(uvec4 v, float scale) {
-	uvec4 h;
-	[[unroll]] for (uint i = 0u; i < 4u; i++)
-		h[i] = packHalf2x16(scale * vec2(uintBitsToFloat(v[i] << 16), uintBitsToFloat(v[i] & 0xffff0000u)));
-	return h;
-}
 #define scaleA scale_of(SCALE[scale0])
 #define scaleB scale_of(SCALE[scale0 + 1u])
 #endif
@@ -176,7 +149,6 @@ void store4(uint row, uint col, vec4 v) {
 	}
 }
 
-#define SUM coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>
 const uint ROWS = WM / TM, COLUMNS = WN / TN;
 
 void main() {
@@ -193,8 +165,8 @@ void main() {
 		barrier();
 		if (k + BK < last) fetch(origin.x, origin.y, k + BK, last);
 		[[unroll]] for (uint kk = 0u; kk < BK; kk += TK) {
-			coopmat<ELEMENT, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a[ROWS];
-			coopmat<ELEMENT, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> b;
+			LEFT a[ROWS];
+			RIGHT b;
 			[[unroll]] for (uint i = 0u; i < ROWS; i++)
 #ifdef LAYOUT_TN
 				coopMatLoad(a[i], tileA, kk * A_PITCH + (wi + i * TM) / 8u, A_PITCH, A_ORDER);

@@ -12,6 +12,9 @@
 #extension GL_NV_cooperative_matrix2 : require
 layout(local_size_x_id = 0) in;
 #define PUSH_OFFSETS uint a0, b0, d0, c0;
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#include "storage.glsl"
 #include "gemm_matrix.glsl"
 layout(constant_id = 10) const uint UNROLL = 4;
 

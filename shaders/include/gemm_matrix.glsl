@@ -1,9 +1,6 @@
 // What the GEMM kernels on cooperative matrices share: operands of bf16, sizes,
 // and the walk over the tiles. The product and its push constants are those of
 // gemm.glsl; the result is f32 or bf16 by OUT_BF16.
-#extension GL_KHR_cooperative_matrix : require
-#extension GL_KHR_memory_scope_semantics : require
-#include "storage.glsl"
 layout(push_constant) uniform Push { PUSH_OFFSETS uint M, N, K, lda, ldb, ldd, ldc, kSplit, cSplit; };
 
 layout(constant_id = 2) const bool VECTOR_A = false; // rows of A start at multiples of 16 bytes
