@@ -16,7 +16,7 @@ const (
 	maxMatrixHead = 128  // the largest head whose sums stay in registers
 	cpuStream     = 16   // rows of a part of the stream, and with the elements of a head their product: a CPU driver
 	cpuProduct    = 1024 // compiles for minutes what a GPU's takes at once
-	scaleWords    = 8    // of the list of blocks where matrices are of f16: magnitudes, see matrixScales
+	scaleWords    = 8    // of the list of blocks where matrices are of f16: magnitudes, see recordList
 )
 
 // attentionMatrices is what runs an attention on cooperative matrices.

@@ -220,3 +220,28 @@ func TestAttentionShapesFit(t *testing.T) {
 	require.Empty(t, ops.AttentionShapes(d, 256))
 	require.Empty(t, ops.AttentionShapes(d, 12))
 }
+
+// BenchmarkBlockAttentionShapes times every division of the work on a GPU, and the plain kernels, in the shape of the presets' drafts.
+func BenchmarkBlockAttentionShapes(b *testing.B) {
+	r := newRig(b, 1)
+	if r.c.Device.CPU || !r.c.HasMatrices() {
+		b.Skip("not run: it is for GPUs with cooperative matrices")
+	}
+	s := blockShape{heads: ops.Heads{Query: 32, KV: 8, Dim: 128}, bs: 16, stride: 1024, anchors: make([][]int, 2)}
+	for slot := range s.anchors {
+		for n := range 256 {
+			s.anchors[slot] = append(s.anchors[slot], 4*n+3)
+		}
+	}
+	p := newBlockRig(r, tensors.BF16, s)
+	measure := func(name string) {
+		p.bench(b, name+"/forward", tensors.BF16, p.in.Q.Shape, func() { p.c.BlockAttention(p.out, p.lse, p.in) })
+		p.bench(b, name+"/backward", tensors.BF16, p.in.Q.Shape, func() { p.c.BlockAttentionBackward(p.grads, p.dOut, p.out, p.lse, p.records, p.in) })
+	}
+	for _, shape := range ops.AttentionShapes(r.c.Device, s.heads.Dim) {
+		r.c.UseAttentionShape(shape[0], shape[1])
+		measure(fmt.Sprintf("%d subgroups, %d at a time", shape[0], shape[1]))
+	}
+	r.c.PlainAttention = true
+	measure("plain")
+}
