@@ -240,6 +240,17 @@ func TestWriteReplacesOnlyItsOwn(t *testing.T) {
 	require.Equal(t, fail.Usage, fail.CodeOf(write(file)))
 }
 
+// A name that is empty, as of a variable that is not set, must not stand for the working folder.
+func TestWriteNeedsAName(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	require.NoError(t, os.WriteFile("thesis.txt", nil, 0o644))
+	err := Write("", domino(), weights(domino()), options(tensors.BF16))
+	require.ErrorContains(t, err, "want the name of a folder, got none")
+	require.Equal(t, fail.Usage, fail.CodeOf(err))
+	require.Equal(t, []string{"thesis.txt"}, dirNames(t, dir))
+}
+
 // damagedDraft is a good draft with a change, and what Read must say about it.
 type damagedDraft struct {
 	name   string

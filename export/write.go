@@ -107,9 +107,13 @@ func checkInput(cfg Config, list []Tensor, opt Options) error {
 	return checkTensors(cfg, shapes)
 }
 
-// CheckPlace refuses, with the exit code fail.Usage, a folder that Write would not write to: it holds what we have not written.
+// CheckPlace refuses, with the exit code fail.Usage, a folder that Write would not write to: it has no name, or holds what we have
+// not written.
 func CheckPlace(dir string) error {
 	const hint = "choose a new or empty folder, or remove this one yourself"
+	if dir == "" { // which names no folder here, and the working directory to the file system
+		return fail.New(fail.Usage, hint, "export: want the name of a folder, got none")
+	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -308,6 +307,7 @@ func brokenCommands() []broken {
 		bad("a file", 2, func(f folder) { f.write("out", "") }, []string{"run/checkpoint-4", "out"}, "out"),
 		bad("a folder of something else", 2, func(f folder) { f.write("out/thesis.txt", "") }, []string{"run/checkpoint-4", "out"}, `"thesis.txt"`),
 		bad("the dtype", 2, nothing, []string{"run/checkpoint-4", "out", "--dtype", "f16"}, `"f16"`),
+		bad("no name", 2, nothing, []string{"run/checkpoint-4", "", "--no-check"}, "want the name of a folder, got none"),
 		bad("a place that cannot be made", 5, nothing, []string{"run/checkpoint-2", "/proc/none/out"}, "/proc/none"),
 		selftest("no case", func(f folder) { f.remove("case/case.json") }, "case.json"),
 		selftest("cut case.json", func(f folder) { f.cut("case/case.json", 100) }, "case/case.json"),
@@ -320,8 +320,8 @@ func brokenCommands() []broken {
 }
 
 // Every broken thing ends in one clear error before the first step: its exit code, the
-// culprit's name, a hint, no trace of the program's insides, within seconds; what a run has
-// written before stays as it was.
+// culprit's name, a hint, no trace of the program's insides, within seconds; what lies in
+// the folder stays as it was, and nothing comes to it.
 func TestBrokenInput(t *testing.T) {
 	require.NoError(t, setUp())
 	var list []broken
@@ -358,15 +358,12 @@ func (b broken) check(t *testing.T) {
 	require.Equal(t, before, written(t, f.dir))
 }
 
-// written is what lies in a run's folder, name by name with its size, but for the lock.
+// written is what lies in a folder, name by name with its size, but for a run's lock.
 func written(t *testing.T, dir string) map[string]int64 {
 	t.Helper()
 	sizes := map[string]int64{}
-	err := filepath.WalkDir(filepath.Join(dir, "run"), func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || err == nil && (d.IsDir() || d.Name() == ".lock") {
-			return nil
-		}
-		if err != nil {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == ".lock" {
 			return err
 		}
 		info, err := d.Info()
