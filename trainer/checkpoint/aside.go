@@ -15,7 +15,7 @@ const metricsFile = "metrics.jsonl"
 
 // SetAside moves all that is in outputDir, but for the lock file, to the first of outputDir.old-1, outputDir.old-2 and so
 // on that is free, and returns its name: nothing is ever deleted. A folder without a run in it is left as it is, and ""
-// returned. The caller holds the lock. Checkpoints move last, newest first, so that what a crash leaves in outputDir is a
+// returned; one in which the program works is refused, since what the run reads may be there. The caller holds the lock. Checkpoints move last, newest first, so that what a crash leaves in outputDir is a
 // run that can go on.
 func SetAside(outputDir string) (aside string, err error) {
 	names, err := runEntries(outputDir)
@@ -27,6 +27,9 @@ func SetAside(outputDir string) (aside string, err error) {
 		return "", fail.New(fail.Other, "check training.output_dir", "checkpoint: set aside: %w", err)
 	}
 	const hint = "move the old run away yourself, or choose another training.output_dir"
+	if holdsWorkingFolder(real) {
+		return "", fail.New(fail.Usage, hint, "checkpoint: set aside: want an output folder without the working folder in it, got %s", outputDir)
+	}
 	if aside, err = makeAside(real); err != nil {
 		return "", fail.New(fail.Disk, hint, "checkpoint: set aside: %w", err)
 	}
@@ -36,6 +39,23 @@ func SetAside(outputDir string) (aside string, err error) {
 		}
 	}
 	return aside, nil
+}
+
+// holdsWorkingFolder says whether a folder is the working folder or one above it.
+func holdsWorkingFolder(dir string) bool {
+	var paths [2]string
+	for i, path := range []string{dir, "."} {
+		full, err := filepath.Abs(path)
+		if err == nil {
+			full, err = filepath.EvalSymlinks(full)
+		}
+		if err != nil {
+			return true // what cannot be known is not moved
+		}
+		paths[i] = full
+	}
+	below, err := filepath.Rel(paths[0], paths[1])
+	return err != nil || filepath.IsLocal(below)
 }
 
 // makeAside creates the folder that a run is moved to.

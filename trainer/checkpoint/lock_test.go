@@ -97,6 +97,25 @@ func TestSetAsideOfALink(t *testing.T) {
 	require.Empty(t, dirNames(t, link), "the link still leads to the folder")
 }
 
+func TestSetAsideLeavesTheWorkingFolder(t *testing.T) {
+	dir := saved(t, 3)
+	inner := filepath.Join(dir, "inner")
+	require.NoError(t, os.Mkdir(inner, 0o755))
+	before := dirNames(t, dir)
+	for _, at := range []struct{ working, output string }{{dir, "."}, {dir, dir}, {inner, ".."}} {
+		t.Chdir(at.working)
+		_, err := SetAside(at.output)
+		require.ErrorContains(t, err, "got "+at.output)
+		require.Equal(t, fail.Usage, fail.CodeOf(err))
+		require.NotEmpty(t, fail.HintOf(err))
+		require.Equal(t, before, dirNames(t, dir))
+	}
+	t.Chdir(t.TempDir())
+	aside, err := SetAside(dir)
+	require.NoError(t, err)
+	require.Equal(t, before, dirNames(t, aside))
+}
+
 func TestSetAsideLeavesWhatIsNoRun(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o644))
