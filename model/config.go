@@ -142,7 +142,7 @@ func (r *configReader) broken(format string, args ...any) {
 
 func (r *configReader) unsupported(format string, args ...any) {
 	if r.err == nil {
-		r.err = fail.New(fail.Other, supportedHint, "unsupported target: "+format+"; "+supportedHint, args...)
+		r.err = fail.New(fail.Other, supportedHint, "unsupported target: "+format, args...)
 	}
 }
 

@@ -49,7 +49,7 @@ func (s *Session) loadEvaluation() error {
 		return fmt.Errorf("trainer: %s: %w", keyEvalData, err)
 	}
 	for i, p := range s.Eval.Prompts {
-		if most := s.Target.MaxPositions; len(p)+r.EvalMaxNewTokens > most {
+		if most := s.Target.MaxPositions; r.EvalMaxNewTokens > most-len(p) {
 			return fail.New(fail.Usage, "lower run.eval_max_new_tokens or take the prompt out", "trainer: %s %s: prompt %d: want at most the target's max_position_embeddings, %d tokens, with its answer, got %d and %d",
 				keyEvalData, r.EvalData, i+1, most, len(p), r.EvalMaxNewTokens)
 		}

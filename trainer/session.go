@@ -143,9 +143,6 @@ func (s *Session) loadData() error {
 		return fail.New(fail.Other, "tokenizer.json and config.json must be of one checkpoint", "trainer: tokenizer has %d entries, the target's vocabulary %d",
 			s.Tokenizer.VocabSize(), s.Target.VocabSize)
 	}
-	if info, err := os.Stat(r.DataPath); err == nil && info.IsDir() {
-		return fail.New(fail.Other, "give a JSONL file in data.data_path", "trainer: data: %s: want a file, got a folder", r.DataPath)
-	}
 	var err error
 	s.Data, err = data.Load(s.dataOptions(r.DataPath, r.SampleSize, r.BatchSize))
 	return err

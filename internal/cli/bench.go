@@ -49,7 +49,10 @@ func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype t
 		return err
 	}
 	if f.runs < 1 {
-		return fail.New(fail.Usage, "", "--runs: want 1 or more, got %d", f.runs)
+		return fail.New(fail.Usage, helpHint(cmd), "--runs: want 1 or more, got %d", f.runs)
+	}
+	if err := checkOutputFile("--json", f.json); err != nil {
+		return err
 	}
 	device, err := openDevice(f.device)
 	if err != nil {
@@ -89,7 +92,7 @@ type presetRun struct {
 func presetCommand(cmd *cobra.Command, runs int, do func(presetRun) (any, error)) *cobra.Command {
 	var f benchFlags
 	var s stepFlags
-	cmd.Args = unknownCommand
+	cmd.Args = argCount(0, 0, "flags alone")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := s.preset(cmd)
 		if err != nil {
@@ -182,7 +185,7 @@ func newBenchPeakCommand() *cobra.Command {
 		Short:   "What the device does at best: arithmetic, bandwidth, cost of a command",
 		Long:    "What the device does at best: multiplications and additions on registers alone, copies, and what a dispatch,\na barrier and a submission cost.",
 		Example: "  vkdomino bench peak --json peak.json",
-		Args:    unknownCommand,
+		Args:    argCount(0, 0, "flags alone"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.measure(cmd, func(c *ops.Context, _ tensors.DType, out io.Writer) (any, error) {
 				r, err := bench.Peak(c, f.runs)
@@ -234,11 +237,18 @@ func newBenchGemmCommand() *cobra.Command {
 		Short:   "Matrix products NT, NN and TN over tables of shapes",
 		Long:    "Matrix products in the three layouts of training: NT (forward), NN (gradient of the input), TN (gradient of the\nweight, f32, added to what is there). Sets of shapes: " + strings.Join(bench.GemmSets(), ", ") + ".",
 		Example: "  vkdomino bench gemm\n  vkdomino bench gemm --shapes qwen3-8b --json gemm.json\n  vkdomino bench gemm --shapes 512x512x512,256x4096x256",
-		Args:    unknownCommand,
+		Args:    argCount(0, 0, "flags alone"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
 				shapes, err := bench.GemmShapes(set, c.Device.CPU)
 				if err != nil {
+					return nil, err
+				}
+				plan, err := bench.PlanGemm(shapes, dtype)
+				if err != nil {
+					return nil, err
+				}
+				if err := plan.CheckOr(c.Device.Info, "take smaller --shapes"); err != nil {
 					return nil, err
 				}
 				r, err := bench.Gemm(c, shapes, dtype, f.runs)

@@ -79,7 +79,7 @@ func TestBenchErrors(t *testing.T) {
 		{"step --length 1", "length and vocabulary of at least 2", fail.Usage},
 		{"step --runs 0", "--runs: want 1 or more, got 0", fail.Usage},
 		{"step --precision f16", "--precision: want bf16 or f32", fail.Usage},
-		{"gemm --shapes 1x2", `want MxNxK, got "1x2"`, fail.Usage},
+		{"gemm --shapes 1x2", `want MxNxK of sizes from 1 to 1048576, got "1x2"`, fail.Usage},
 		{"step --preset qwen3-8b --batch 100000", "the run needs", fail.Memory},
 		{"nothing", `unknown command "nothing"`, fail.Usage},
 		{"peak --device 99", "device 99", fail.Other},

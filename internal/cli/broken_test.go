@@ -319,13 +319,76 @@ func brokenCommands() []broken {
 	}
 }
 
+// brokenValues are values of flags that are no sense, or that a command would have ignored or found out at its end.
+func brokenValues() []broken {
+	target := func() string { return filepath.Join(base, "target") }
+	data := func() string { return filepath.Join(base, "train.jsonl") }
+	with := func(code int, want string, args ...string) broken {
+		return broken{name: "values: " + strings.Join(args, " "), code: code, args: args, want: []string{want},
+			setUp: func(f folder) {
+				f.copy(filepath.Join(finished(f.t), "run", "export"), "draft")
+				f.write("folder/x", "")
+				f.write("file", "")
+			}}
+	}
+	eval := func(code int, want string, args ...string) broken {
+		return with(code, want, append([]string{"eval", "--draft", "draft", "--target", target(), "--data", data()}, args...)...)
+	}
+	generate := func(code int, want string, args ...string) broken {
+		return with(code, want, append([]string{"generate", "--target", target(), "--prompt", "x"}, args...)...)
+	}
+	regenerate := func(code int, want string, args ...string) broken {
+		return with(code, want, append([]string{"data", "regenerate", "--target", target(), "--data", data(), "--out", "out.jsonl"}, args...)...)
+	}
+	const huge = "9223372036854775807"
+	return []broken{
+		eval(2, "--prompts: want anything but 0", "--prompts", "0"),
+		eval(2, "--max-new-tokens: want anything but 0", "--max-new-tokens", "0"),
+		eval(2, "want at most the target's max_position_embeddings 2048", "--prompts", "1", "--max-new-tokens", huge),
+		eval(2, "--device: want a number from 0, or -1", "--device", "-7"),
+		eval(2, "--json: want a file, got the folder folder", "--json", "folder"),
+		eval(5, "--html: stat nowhere/", "--html", "nowhere/x.html"),
+		eval(5, "--html: stat file/", "--html", "file/x.html"),
+		eval(2, "want two files for --json and --html, got same", "--json", "same", "--html", "same"),
+		eval(2, "--precision: want bf16 or f32", "--precision", "fp8"),
+		eval(1, "folder: want a file, got a folder", "--data", "folder"),
+		eval(1, "draft: stat file/state.json", "--draft", "file"),
+		eval(1, "dflash_config: missing", "--draft", target()),
+		generate(2, "prompt: want at most the target's 2048 tokens", "--max-new-tokens", huge),
+		generate(2, "want --temperature", "--temperature", "inf"),
+		generate(2, "want --temperature", "--temperature", "nan"),
+		generate(2, "--top-p above 0", "--temperature", "1", "--top-p", "0"),
+		generate(2, "want a --draft", "--draft-tokens", "3"),
+		generate(2, "want a --draft", "--candidates", "3"),
+		generate(2, "candidates: want 0 to 1008, got -1", "--draft", "draft", "--candidates", "-1"),
+		generate(2, "want 1 to 4 for block size 4, got 9", "--draft", "draft", "--draft-tokens", "9"),
+		generate(1, "want UTF-8", "--prompt", "\xff"),
+		generate(1, "unsupported target", "--target", "draft"),
+		regenerate(2, "max_position_embeddings, 2048 tokens", "--max-new-tokens", huge),
+		regenerate(2, "want --temperature", "--temperature", "inf"),
+		regenerate(5, "nowhere", "--out", "nowhere/x.jsonl", "--rows", "1", "--max-new-tokens", "1"),
+		regenerate(2, "not a row of this command", "--out", data(), "--rows", "1", "--max-new-tokens", "1"),
+		with(1, "folder: want a file, got a folder", "data", "check", "--model", target(), "--data", "folder"),
+		with(2, "--precision: want bf16 or f32", "data", "check", "--model", target(), "--data", data(), "--precision", "q8"),
+		with(1, "want a checkpoint: stat draft/manifest.json", "export", "draft", "out"),
+		with(1, "want a checkpoint: stat file/manifest.json", "export", "file", "out"),
+		with(3, "the run needs", "bench", "gemm", "--shapes", "1000000x1000000x1000000"),
+		with(2, "want MxNxK of sizes from 1 to", "bench", "gemm", "--shapes", "8x0x8"),
+		with(2, "want MxNxK of sizes from 1 to", "bench", "gemm", "--shapes", "8x8x4000000000"),
+		with(2, "--json: want a file", "bench", "gemm", "--json", "folder"),
+		with(2, "bench peak: want flags alone", "bench", "peak", "fast"),
+		with(2, "--device: want a number from 0", "selftest", "--device", "-2"),
+		with(1, "want case.json or generation.json", "selftest", "--case", "folder"),
+	}
+}
+
 // Every broken thing ends in one clear error before the first step: its exit code, the
 // culprit's name, a hint, no trace of the program's insides, within seconds; what lies in
 // the folder stays as it was, and nothing comes to it.
 func TestBrokenInput(t *testing.T) {
 	require.NoError(t, setUp())
 	var list []broken
-	for _, some := range [][]broken{brokenTargets(), brokenData(), brokenRecipes(), brokenRuns(), brokenCommands()} {
+	for _, some := range [][]broken{brokenTargets(), brokenData(), brokenRecipes(), brokenRuns(), brokenCommands(), brokenValues()} {
 		list = append(list, some...)
 	}
 	require.Greater(t, len(list), 100)

@@ -28,12 +28,20 @@ func Main(args []string) int {
 	context.AfterFunc(ctx, stop)
 	root := newRoot()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := interrupted(ctx, root.ExecuteContext(ctx))
 	if err == nil {
 		return 0
 	}
 	report(os.Stderr, err)
 	return int(fail.CodeOf(err))
+}
+
+// interrupted gives the error of a signal its exit code, where it has none of its own.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) && fail.CodeOf(err) == fail.Other {
+		return fail.New(fail.Interrupted, "start the same command again", "%w", err)
+	}
+	return err
 }
 
 // report prints an error and its hint.
@@ -64,25 +72,26 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fail.New(fail.Usage, "see `"+cmd.CommandPath()+" --help`", "%w", err)
+		return fail.New(fail.Usage, helpHint(cmd), "%w", err)
 	})
 	root.AddCommand(newTrainCommand(), newExportCommand(), newDoctorCommand(), newSelftestCommand(), newDemoCommand(), newDataCommand(), newGenerateCommand(), newEvalCommand(), newBenchCommand())
 	return root
 }
 
-// unknownCommand refuses words that are no command of root.
+// unknownCommand refuses words that are no command below cmd.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fail.New(fail.Usage, "see `vkdomino --help`", "unknown command %q", args[0])
+	return fail.New(fail.Usage, helpHint(cmd), "unknown command %q", args[0])
 }
 
-// atLeast and exactly check the number of arguments, with the exit code of a usage error.
+// argCount wants from least to most arguments (any number, where most is negative), and says what they are.
 func argCount(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || (most >= 0 && len(args) > most) {
-			return fail.New(fail.Usage, "see `"+cmd.CommandPath()+" --help`", "%s: want %s, got %d arguments", cmd.CommandPath(), what, len(args))
+			name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+			return fail.New(fail.Usage, helpHint(cmd), "%s: want %s, got %d arguments", name, what, len(args))
 		}
 		return nil
 	}
@@ -90,6 +99,9 @@ func argCount(least, most int, what string) cobra.PositionalArgs {
 
 // openDevice opens a device by its number, -1 for the best one, in the tier that the environment asks for.
 func openDevice(index int) (*vk.Device, error) {
+	if index < -1 {
+		return nil, fail.New(fail.Usage, "run `vkdomino doctor` to see the devices", "--device: want a number from 0, or -1 for the best one, got %d", index)
+	}
 	tier, err := vk.ParseTier(os.Getenv(vk.TierVariable))
 	if err != nil {
 		return nil, err

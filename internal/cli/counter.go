@@ -6,9 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/term"
-
-	"vkdomino/internal/fail"
-	"vkdomino/tensors"
 )
 
 // counterInterval is how often a counter is drawn again.
@@ -28,16 +25,4 @@ func counter(what string, total int) (show func(done int), end func()) {
 		}
 	}
 	return show, func() { fmt.Fprint(os.Stderr, "\r\x1b[K") }
-}
-
-// parsePrecision is the dtype that a --precision flag names.
-func parsePrecision(name string) (tensors.DType, error) { return parseDType("--precision", name) }
-
-// parseDType reads the value of a flag that is bf16 or f32.
-func parseDType(flag, text string) (tensors.DType, error) {
-	dtype, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[text]
-	if !ok {
-		return dtype, fail.New(fail.Usage, "give bf16 or f32", "%s: want bf16 or f32, got %q", flag, text)
-	}
-	return dtype, nil
 }

@@ -191,7 +191,7 @@ func printJSON(w io.Writer, v any) error {
 	}
 	raw = []byte(lineBreaks.Replace(string(raw)))
 	if _, err := w.Write(append(raw, '\n')); err != nil {
-		return fail.New(fail.Disk, "", "data: stdout: %w", err)
+		return fail.New(fail.Disk, stdoutHint, "data: stdout: %w", err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"vkdomino/internal/fail"
 	"vkdomino/ops"
+	"vkdomino/tensors"
 	"vkdomino/trainer/data"
 	"vkdomino/trainer/evaluate"
 	"vkdomino/trainer/pair"
@@ -23,6 +24,7 @@ type checkFlags struct {
 	model, data, template, precision string
 	seqLen, rows, batch, device      int
 	agreement, everything, endOfTurn bool
+	dtype                            tensors.DType // of precision
 }
 
 func newCheckCommand() *cobra.Command {
@@ -61,6 +63,9 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags) (err error) {
 	}
 	if f.seqLen < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1 {
 		return fail.New(fail.Usage, hint, "data check: want --seq-len and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.seqLen, f.batch, f.rows)
+	}
+	if f.dtype, err = parsePrecision(f.precision); err != nil {
+		return err
 	}
 	target, err := pair.OpenTarget(f.model, f.template)
 	if err != nil {
@@ -120,10 +125,6 @@ func percent(part, whole int) float64 { return 100 * float64(part) / float64(max
 
 // agreement runs the target over the rows.
 func agreement(ctx context.Context, f checkFlags, target *pair.Target, rows []data.Row) (a evaluate.Agreement, err error) {
-	dtype, err := parsePrecision(f.precision)
-	if err != nil {
-		return a, err
-	}
 	longest := 0
 	for _, r := range rows {
 		longest = max(longest, len(r.IDs))
@@ -139,7 +140,7 @@ func agreement(ctx context.Context, f checkFlags, target *pair.Target, rows []da
 	defer closeDevice(device, &err)
 	c := ops.New(device)
 	defer c.Release()
-	m, err := target.Load(c, max(longest, 1), dtype)
+	m, err := target.Load(c, max(longest, 1), f.dtype)
 	if err != nil {
 		return a, err
 	}

@@ -25,8 +25,8 @@ const runDigits = 16
 // regenerateFlags is the command line of data regenerate.
 type regenerateFlags struct {
 	target, data, out, template, precision string
-	temperature, topP                      float64
-	topK, maxNew, batch, rows, device      int
+	filter                                 ops.Filter
+	maxNew, batch, rows, device            int
 	seed                                   uint64
 }
 
@@ -53,9 +53,9 @@ func newRegenerateCommand() *cobra.Command {
 	s.StringVar(&f.template, "template", "", "chat template to use instead of the target's")
 	s.IntVar(&f.rows, "rows", -1, "rows of --data, -1 for all")
 	s.IntVar(&f.maxNew, "max-new-tokens", 512, "length of an answer")
-	s.Float64Var(&f.temperature, "temperature", 0, "sample at this temperature; 0: the most probable token")
-	s.Float64Var(&f.topP, "top-p", 1, "sample from the most probable tokens that sum to this share")
-	s.IntVar(&f.topK, "top-k", 0, "sample from that many most probable tokens; 0: all")
+	s.Float64Var(&f.filter.Temperature, "temperature", 0, "sample at this temperature; 0: the most probable token")
+	s.Float64Var(&f.filter.TopP, "top-p", 1, "sample from the most probable tokens that sum to this share")
+	s.IntVar(&f.filter.TopK, "top-k", 0, "sample from that many most probable tokens; 0: all")
 	s.Uint64Var(&f.seed, "seed", 42, "seed of the samples")
 	s.IntVar(&f.batch, "batch", 8, "prompts decoded at a time")
 	s.StringVar(&f.precision, "precision", "bf16", "storage of weights and activations: bf16 or f32")
@@ -70,10 +70,8 @@ func (f *regenerateFlags) check() error {
 		return fail.New(fail.Usage, hint, "data regenerate: want --target, --data and --out")
 	case f.maxNew < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1:
 		return fail.New(fail.Usage, hint, "data regenerate: want --max-new-tokens and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.maxNew, f.batch, f.rows)
-	case !(f.temperature >= 0) || !(f.topP > 0 && f.topP <= 1) || f.topK < 0:
-		return fail.New(fail.Usage, hint, "data regenerate: want --temperature and --top-k of 0 or more and --top-p above 0 and at most 1, got %v, %d and %v", f.temperature, f.topK, f.topP)
 	}
-	return nil
+	return checkSampling(f.filter)
 }
 
 func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err error) {
@@ -135,13 +133,13 @@ func (f *regenerateFlags) prepare(target *pair.Target) (r evaluate.Regeneration,
 	if s, err = evaluate.SurveyPrompts(opt, f.rows); err != nil {
 		return r, s, err
 	}
-	if most := target.Config.MaxPositions; s.Longest+f.maxNew > most {
+	if most := target.Config.MaxPositions; f.maxNew > most-s.Longest {
 		return r, s, fail.New(fail.Usage, "take the row out, or lower --max-new-tokens",
 			"data regenerate: %s:%d: want at most the target's max_position_embeddings, %d tokens, of prompt and answer, got %d and %d", f.data, s.Line, most, s.Longest, f.maxNew)
 	}
 	r = evaluate.Regeneration{Data: opt, Rows: f.rows, Out: f.out, Batch: f.batch, Options: domino.DecodeOptions{MaxNewTokens: f.maxNew,
 		StopTokens: target.Stops,
-		Sampling:   ops.Filter{Temperature: f.temperature, TopK: f.topK, TopP: f.topP}, Seed: f.seed}}
+		Sampling:   f.filter, Seed: f.seed}}
 	r.Run, err = f.identity(target, s, r.Options.StopTokens)
 	return r, s, err
 }
@@ -152,7 +150,7 @@ func (f *regenerateFlags) identity(target *pair.Target, s evaluate.Survey, stops
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal([]any{fingerprint, target.Tokenizer.SHA256(), s.SHA256, s.Prompts, stops, f.maxNew, f.temperature, f.topP, f.topK, f.seed, f.precision})
+	text, err := json.Marshal([]any{fingerprint, target.Tokenizer.SHA256(), s.SHA256, s.Prompts, stops, f.maxNew, f.filter.Temperature, f.filter.TopP, f.filter.TopK, f.seed, f.precision})
 	if err != nil {
 		return "", err
 	}

@@ -12,7 +12,6 @@ import (
 	"vkdomino/internal/fail"
 	"vkdomino/model"
 	"vkdomino/ops"
-	"vkdomino/tensors"
 	"vkdomino/trainer/evaluate"
 	"vkdomino/trainer/pair"
 	"vkdomino/trainer/recipe"
@@ -41,7 +40,12 @@ func newEvalCommand() *cobra.Command {
 		Example: "  vkdomino eval --draft runs/demo/checkpoint-600 --prompts -1\n" +
 			"  vkdomino eval --target Qwen3-8B --draft my-draft --against other-draft --data eval.jsonl --html eval.html",
 		Args: argCount(0, 0, "flags alone"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runEval(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := refuseZero(cmd, "prompts", "max-new-tokens"); err != nil {
+				return err
+			}
+			return runEval(cmd.Context(), f)
+		},
 	}
 	s := cmd.Flags()
 	s.StringVar(&f.target, "target", "", "the target's folder; default: the checkpoint's recipe")
@@ -128,6 +132,9 @@ func (e *evaluation) open() error {
 	if e.target, err = pair.OpenTarget(e.flags.target, e.flags.template); err != nil {
 		return err
 	}
+	if most := e.target.Config.MaxPositions; e.flags.maxNew > most {
+		return fail.New(fail.Usage, "lower --max-new-tokens", "eval: --max-new-tokens: want at most the target's max_position_embeddings %d, got %d", most, e.flags.maxNew)
+	}
 	for _, s := range e.drafts {
 		if err := s.Check(e.target); err != nil {
 			return err
@@ -179,17 +186,19 @@ func (f *evalFlags) check() error {
 	case f.prompts < -1 || f.maxNew < 1 || f.batch < 1 || f.draftTokens < 0:
 		return fail.New(fail.Usage, hint, "eval: want --prompts of -1 or more, --max-new-tokens and --batch of 1 or more and --draft-tokens of 0 or more, got %d, %d, %d and %d",
 			f.prompts, f.maxNew, f.batch, f.draftTokens)
+	case f.json != "" && f.json == f.html:
+		return fail.New(fail.Usage, hint, "eval: want two files for --json and --html, got %s for both", f.json)
 	}
-	_, err := f.dtype()
+	if f.json != "-" {
+		if err := checkOutputFile("--json", f.json); err != nil {
+			return err
+		}
+	}
+	if err := checkOutputFile("--html", f.html); err != nil {
+		return err
+	}
+	_, err := parsePrecision(f.precision)
 	return err
-}
-
-func (f *evalFlags) dtype() (tensors.DType, error) {
-	dtype, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[f.precision]
-	if !ok {
-		return dtype, fail.New(fail.Usage, "", "--precision: want bf16 or f32, got %q", f.precision)
-	}
-	return dtype, nil
 }
 
 // run decodes with every draft and with the target alone.
@@ -238,7 +247,7 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 
 // loadTarget uploads the target, with RoPE tables for the longest block of any draft.
 func (e *evaluation) loadTarget(c *ops.Context) (*model.Target, error) {
-	dtype, err := e.flags.dtype()
+	dtype, err := parsePrecision(e.flags.precision)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +259,7 @@ func (e *evaluation) loadTarget(c *ops.Context) (*model.Target, error) {
 }
 
 func (e *evaluation) decoder(c *ops.Context, target *model.Target, s *pair.Draft, opt evaluate.Options) (*domino.Decoder, error) {
-	dtype, err := e.flags.dtype()
+	dtype, err := parsePrecision(e.flags.precision)
 	if err != nil {
 		return nil, err
 	}

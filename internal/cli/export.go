@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -66,8 +67,8 @@ func runExport(ctx context.Context, w io.Writer, f exportFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(f.checkpoint); err != nil {
-		return fail.New(fail.Other, "give a checkpoint folder of a run, such as runs/demo/checkpoint-600", "export: %w", err)
+	if _, err := os.Stat(filepath.Join(f.checkpoint, checkpoint.ManifestFile)); err != nil {
+		return fail.New(fail.Other, "give a checkpoint folder of a run, such as runs/demo/checkpoint-600", "export: want a checkpoint: %w", err)
 	}
 	loaded, err := checkpoint.Load(f.checkpoint)
 	if err != nil {

@@ -72,26 +72,25 @@ func newGenerateCommand() *cobra.Command {
 
 // check refuses values of the command line that need no file to be wrong.
 func (f *generateFlags) check() (tensors.DType, error) {
-	dtype, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[f.precision]
+	dtype, err := parsePrecision(f.precision)
 	const help = "see `vkdomino generate --help`"
 	switch {
-	case !ok:
-		return dtype, fail.New(fail.Usage, "", "--precision: want f32 or bf16, got %q", f.precision)
+	case err != nil:
+		return dtype, err
 	case f.targetDir == "":
 		return dtype, fail.New(fail.Usage, help, "--target: want a folder, got none")
 	case (f.prompt == "") == !f.chat:
 		return dtype, fail.New(fail.Usage, help, "want either --prompt TEXT or --chat")
 	case f.compare && f.draftDir == "":
 		return dtype, fail.New(fail.Usage, help, "--compare: want a draft to compare with, got none")
+	case f.draftDir == "" && (f.draftTokens != 0 || f.candidates != 0):
+		return dtype, fail.New(fail.Usage, help, "--draft-tokens, --candidates: want a --draft that they speak of, got none")
 	case f.maxNew < 1:
-		return dtype, fail.New(fail.Usage, "", "--max-new-tokens: want at least 1, got %d", f.maxNew)
+		return dtype, fail.New(fail.Usage, help, "--max-new-tokens: want at least 1, got %d", f.maxNew)
 	case f.sampling != string(domino.Equality) && f.sampling != string(domino.Rejection):
-		return dtype, fail.New(fail.Usage, "", "--sampling: want %s or %s, got %q", domino.Equality, domino.Rejection, f.sampling)
-	case !(f.filter.Temperature >= 0) || f.filter.TopK < 0 || !(f.filter.TopP >= 0 && f.filter.TopP <= 1):
-		return dtype, fail.New(fail.Usage, "", "sampling: want --temperature and --top-k of at least 0 and --top-p from 0 to 1, got %v, %d and %v",
-			f.filter.Temperature, f.filter.TopK, f.filter.TopP)
+		return dtype, fail.New(fail.Usage, help, "--sampling: want %s or %s, got %q", domino.Equality, domino.Rejection, f.sampling)
 	}
-	return dtype, nil
+	return dtype, checkSampling(f.filter)
 }
 
 // runGenerate opens everything and answers the prompt, or the messages of a chat.
@@ -123,7 +122,7 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 		return err
 	}
 	if err := s.warmUp(ctx); err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
 	if f.chat {
 		return s.chat(ctx)
@@ -160,10 +159,10 @@ func (s *speaker) readPrompt() error {
 	}
 	var err error
 	if s.prompt, _, err = s.target.Tokenizer.Encode(s.generateFlags.prompt); err != nil {
-		return err
+		return withHint(err, "give --prompt as UTF-8")
 	}
 	s.context = len(s.prompt) + s.maxNew
-	if s.context > s.target.Config.MaxPositions {
+	if s.maxNew > s.target.Config.MaxPositions-len(s.prompt) {
 		return fail.New(fail.Usage, "shorten the prompt or lower --max-new-tokens", "generate: prompt: want at most the target's %d tokens with the answer, got %d and an answer of %d",
 			s.target.Config.MaxPositions, len(s.prompt), s.maxNew)
 	}
@@ -176,7 +175,7 @@ func (s *speaker) answer(ctx context.Context, prompt []int32) (string, error) {
 	out, err := s.decode(ctx, prompt, false, p.tokens)
 	text, written := p.finish()
 	if err != nil || written != nil {
-		return text, errors.Join(interrupted(ctx, err), written)
+		return text, errors.Join(err, written)
 	}
 	g := out.Generations[0]
 	if s.draft == nil {
@@ -196,7 +195,7 @@ func (s *speaker) answer(ctx context.Context, prompt []int32) (string, error) {
 func (s *speaker) withoutDraft(ctx context.Context, prompt []int32, out *domino.Decoding) error {
 	alone, err := s.decode(ctx, prompt, true, nil)
 	if err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
 	a := alone.Generations[0]
 	fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without the draft, %d target calls: with it %.2f times as fast\n",
@@ -231,14 +230,6 @@ func (s *speaker) warmUp(ctx context.Context) error {
 // it, are in neither. Source: spec.md §14.4.
 func rate(d *domino.Decoding) float64 {
 	return float64(len(d.Generations[0].Tokens)-1) / max(d.Stats.Decode, time.Microsecond).Seconds()
-}
-
-// interrupted gives the error of a signal its exit code.
-func interrupted(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return fail.New(fail.Interrupted, "", "%w", err)
-	}
-	return err
 }
 
 // colours says whether text is coloured: on a terminal, unless NO_COLOR is set.

@@ -67,7 +67,7 @@ func (p *printer) write(text string, right bool) {
 		text = drafted + text + plain
 	}
 	if _, err := io.WriteString(p.w, text); err != nil && p.err == nil {
-		p.err = fail.New(fail.Disk, "", "generate: stdout: %w", err)
+		p.err = fail.New(fail.Disk, stdoutHint, "generate: stdout: %w", err)
 	}
 }
 
@@ -108,7 +108,7 @@ func (s *speaker) chat(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(ids)+s.maxNew > s.context {
+		if s.maxNew > s.context-len(ids) {
 			return fail.New(fail.Usage, "begin a new chat or lower --max-new-tokens", "generate: chat: want at most %d tokens with the answer, got %d and an answer of %d",
 				s.context, len(ids), s.maxNew)
 		}

@@ -25,9 +25,9 @@ func newSelftestCommand() *cobra.Command {
 		Example: "  vkdomino selftest\n  vkdomino selftest --precision bf16 --device 1\n  vkdomino selftest --case testdata/golden/odd-b16\n  vkdomino selftest --case testdata/golden/gen-b8",
 		Args:    argCount(0, 0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			dt, ok := map[string]tensors.DType{"bf16": tensors.BF16, "f32": tensors.F32}[precision]
-			if !ok {
-				return fail.New(fail.Usage, "see `vkdomino selftest --help`", "--precision: want f32 or bf16, got %q", precision)
+			dt, err := parsePrecision(precision)
+			if err != nil {
+				return err
 			}
 			dirs := []string{dir}
 			if dir == "" {

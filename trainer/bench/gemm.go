@@ -9,6 +9,7 @@ import (
 	"vkdomino/internal/fail"
 	"vkdomino/ops"
 	"vkdomino/tensors"
+	"vkdomino/trainer"
 )
 
 // GemmShape is a product of M by K times K by N.
@@ -30,6 +31,9 @@ var gemmSets = map[string][]GemmShape{
 	"square":   {{512, 512, 512}, {1024, 1024, 1024}, {2048, 2048, 2048}, {4096, 4096, 4096}, {8192, 8192, 8192}},
 }
 
+// maxGemmSize bounds each size of a shape, so that the bytes of a matrix are a number.
+const maxGemmSize = 1 << 20
+
 // GemmSets lists the tables of shapes.
 func GemmSets() []string { return slices.Sorted(maps.Keys(gemmSets)) }
 
@@ -49,12 +53,33 @@ func GemmShapes(text string, cpu bool) ([]GemmShape, error) {
 		var s GemmShape
 		var rest string
 		n, _ := fmt.Sscanf(part+" .", "%dx%dx%d %s", &s.M, &s.N, &s.K, &rest)
-		if n != 4 || rest != "." || s.M < 1 || s.N < 1 || s.K < 1 {
-			return nil, fail.New(fail.Usage, "give MxNxK, or one of "+strings.Join(GemmSets(), ", "), "bench: shapes: want MxNxK, got %q", part)
+		if n != 4 || rest != "." || min(s.M, s.N, s.K) < 1 || max(s.M, s.N, s.K) > maxGemmSize {
+			return nil, fail.New(fail.Usage, "give MxNxK, or one of "+strings.Join(GemmSets(), ", "), "bench: shapes: want MxNxK of sizes from 1 to %d, got %q", maxGemmSize, part)
 		}
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+// PlanGemm is the memory that Gemm needs for its operands and results.
+func PlanGemm(shapes []GemmShape, dtype tensors.DType) (trainer.MemoryPlan, error) {
+	return trainer.PlanOf(func(c *ops.Context) error {
+		newGemmTensors(c, shapes, dtype)
+		return nil
+	})
+}
+
+// gemmTensors are as large as the largest of the shapes needs them.
+type gemmTensors struct {
+	A, B, C, sum tensors.Tensor // sum is of float32, for TN
+}
+
+func newGemmTensors(c *ops.Context, shapes []GemmShape, dtype tensors.DType) gemmTensors {
+	var a, b, out int
+	for _, s := range shapes {
+		a, b, out = max(a, s.M*s.K), max(b, s.N*s.K), max(out, s.M*s.N)
+	}
+	return gemmTensors{c.Alloc("A", dtype, a), c.Alloc("B", dtype, b), c.Alloc("C", dtype, out), c.Alloc("sum", tensors.F32, out)}
 }
 
 // GemmReport is a sweep of matrix products.
@@ -97,20 +122,17 @@ func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*G
 		return nil, err
 	}
 	c.Release()
-	most := [3]int{}
-	for _, s := range shapes {
-		most = [3]int{max(most[0], s.M*s.K), max(most[1], s.N*s.K), max(most[2], s.M*s.N)}
-	}
 	c.Reserve()
-	A, B := m.tensor("A", dtype, most[0]), m.tensor("B", dtype, most[1])
-	C, sum := c.Alloc("C", dtype, most[2]), c.Alloc("sum", tensors.F32, most[2])
-	c.Zero(sum)
+	t := newGemmTensors(c, shapes, dtype)
+	m.fill(t.A, "A")
+	m.fill(t.B, "B")
+	c.Zero(t.sum)
 	if err := c.Submit(); err != nil {
 		return nil, err
 	}
 	for _, s := range shapes {
 		for _, l := range layouts {
-			p := newProduct(c, l.layout, s, A, B, C, sum)
+			p := newProduct(c, l.layout, s, t)
 			row, err := m.product(s, l.name, p)
 			if err != nil {
 				return nil, err
@@ -147,13 +169,13 @@ type product struct {
 }
 
 // newProduct is a shape in a layout.
-func newProduct(c *ops.Context, layout ops.Layout, s GemmShape, A, B, C, sum tensors.Tensor) product {
-	p := product{c, layout, C.View(s.M, s.N), A.View(s.M, s.K), B.View(s.K, s.N)}
+func newProduct(c *ops.Context, layout ops.Layout, s GemmShape, t gemmTensors) product {
+	p := product{c, layout, t.C.View(s.M, s.N), t.A.View(s.M, s.K), t.B.View(s.K, s.N)}
 	switch layout {
 	case ops.NT:
-		p.B = B.View(s.N, s.K)
+		p.B = t.B.View(s.N, s.K)
 	case ops.TN:
-		p.C, p.A = sum.View(s.M, s.N), A.View(s.K, s.M)
+		p.C, p.A = t.sum.View(s.M, s.N), t.A.View(s.K, s.M)
 	}
 	return p
 }

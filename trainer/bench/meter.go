@@ -123,6 +123,11 @@ func (m meter) finite(what string, t tensors.Tensor) error {
 // tensor allocates a tensor of random values.
 func (m meter) tensor(name string, dtype tensors.DType, shape ...int) tensors.Tensor {
 	t := m.c.Alloc(name, dtype, shape...)
-	m.c.UploadF32(t, random(t.Len(), name, weightScale))
+	m.fill(t, name)
 	return t
+}
+
+// fill uploads random numbers that follow from name.
+func (m meter) fill(t tensors.Tensor, name string) {
+	m.c.UploadF32(t, random(t.Len(), name, weightScale))
 }

@@ -88,7 +88,7 @@ func (p *Preset) SetVocab(n int) {
 // Check refuses sizes that make no step.
 func (p Preset) Check() error {
 	if p.Batch < 1 || p.Anchors < 1 || p.SeqLen < 2 || p.Draft.VocabSize < 2 {
-		return fail.New(fail.Usage, "", "bench: want batch and anchors of at least 1, length and vocabulary of at least 2, got %d, %d, %d, %d",
+		return fail.New(fail.Usage, "leave out what is to be as in the preset", "bench: want batch and anchors of at least 1, length and vocabulary of at least 2, got %d, %d, %d, %d",
 			p.Batch, p.Anchors, p.SeqLen, p.Draft.VocabSize)
 	}
 	return p.Draft.Validate()

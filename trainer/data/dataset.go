@@ -246,9 +246,12 @@ func eachRow(path string, n int, fn func(line int, conv Conversation) error) (su
 func eachLine(path string, n int, fn func(line int, raw []byte) error) (sum string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fail.New(fail.Other, "give a JSONL file in data.data_path", "data: %w", err)
+		return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %w", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %s: want a file, got a folder", path)
+	}
 	digest := sha256.New()
 	l := NewLines(io.TeeReader(f, digest))
 	for rows := 0; rows != n; {

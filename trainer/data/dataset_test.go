@@ -117,7 +117,7 @@ func TestLoadOtherErrors(t *testing.T) {
 	opt := testOptions(t, blockTemplate)
 	opt.Path = t.TempDir()
 	_, err := Load(opt)
-	require.ErrorContains(t, err, "is a directory")
+	require.ErrorContains(t, err, "want a file, got a folder")
 	require.Equal(t, fail.Other, fail.CodeOf(err))
 
 	opt.Path = filepath.Join(opt.Path, "none.jsonl")
