@@ -22,18 +22,25 @@ import (
 
 // Main runs the program with the given arguments and returns its exit code.
 func Main(args []string) int {
-	// The first signal ends ctx, and the run writes a checkpoint; a second one kills.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
 	root := newRoot()
 	root.SetArgs(args)
-	err := interrupted(ctx, root.ExecuteContext(ctx))
+	err := root.Execute()
 	if err == nil {
 		return 0
 	}
 	report(os.Stderr, err)
 	return int(fail.CodeOf(err))
+}
+
+// stoppable is the action of a command that ends in good order on SIGINT or SIGTERM: the first ends ctx, a second one
+// kills, as any does in other commands.
+func stoppable(do func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop)
+		return interrupted(ctx, do(ctx, cmd, args))
+	}
 }
 
 // interrupted gives the error of a signal its exit code, where it has none of its own.

@@ -39,7 +39,9 @@ func newCheckCommand() *cobra.Command {
 		Example: "  vkdomino data check --model Qwen3-0.6B --data train.jsonl --seq-len 3072\n" +
 			"  vkdomino data check --model Qwen3-0.6B --data train.jsonl --rows 200 --target-agreement",
 		Args: argCount(0, 0, "flags alone"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runCheck(cmd.Context(), cmd.OutOrStdout(), f) },
+		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			return runCheck(ctx, cmd.OutOrStdout(), f)
+		}),
 	}
 	s := cmd.Flags()
 	s.StringVar(&f.model, "model", "", "the target's folder")

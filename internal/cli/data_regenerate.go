@@ -42,9 +42,9 @@ func newRegenerateCommand() *cobra.Command {
 		Example: "  vkdomino data regenerate --target Qwen3-0.6B --data prompts.jsonl --out train.jsonl --max-new-tokens 2048\n" +
 			"  vkdomino data regenerate --target Qwen3-0.6B --data prompts.jsonl --out train.jsonl --temperature 0.7 --top-p 0.8 --top-k 20",
 		Args: argCount(0, 0, "flags alone"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runRegenerate(cmd.Context(), cmd.OutOrStdout(), f)
-		},
+		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			return runRegenerate(ctx, cmd.OutOrStdout(), f)
+		}),
 	}
 	s := cmd.Flags()
 	s.StringVar(&f.target, "target", "", "the target's folder")

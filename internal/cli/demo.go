@@ -27,7 +27,7 @@ func newDemoCommand() *cobra.Command {
 			"configs/demo.toml, in the folder " + demoDir + ". It begins anew each time and sets an older run aside.",
 		Example: "  vkdomino demo",
 		Args:    argCount(0, 0, "no arguments"),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context()) },
+		RunE:    stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error { return runDemo(ctx) }),
 	}
 }
 

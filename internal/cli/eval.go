@@ -40,12 +40,12 @@ func newEvalCommand() *cobra.Command {
 		Example: "  vkdomino eval --draft runs/demo/checkpoint-600 --prompts -1\n" +
 			"  vkdomino eval --target Qwen3-8B --draft my-draft --against other-draft --data eval.jsonl --html eval.html",
 		Args: argCount(0, 0, "flags alone"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			if err := refuseZero(cmd, "prompts", "max-new-tokens"); err != nil {
 				return err
 			}
-			return runEval(cmd.Context(), f)
-		},
+			return runEval(ctx, f)
+		}),
 	}
 	s := cmd.Flags()
 	s.StringVar(&f.target, "target", "", "the target's folder; default: the checkpoint's recipe")

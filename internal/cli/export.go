@@ -43,10 +43,10 @@ func newExportCommand() *cobra.Command {
 			"  vkdomino export runs/demo/checkpoint-600 drafts/demo-f32 --dtype f32\n" +
 			"  vkdomino export runs/demo/checkpoint-600 drafts/demo --target /models/Qwen3-8B --data prompts.jsonl",
 		Args: argCount(2, 2, "a checkpoint and an output folder"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			f.checkpoint, f.out = args[0], args[1]
-			return runExport(cmd.Context(), cmd.OutOrStdout(), f)
-		},
+			return runExport(ctx, cmd.OutOrStdout(), f)
+		}),
 	}
 	s := cmd.Flags()
 	s.StringVar(&f.dtype, "dtype", "bf16", "dtype of the weights: bf16 or f32")

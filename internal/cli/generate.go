@@ -46,10 +46,10 @@ func newGenerateCommand() *cobra.Command {
 		Example: "  vkdomino generate --target Qwen3-0.6B --draft runs/my/export --prompt 'Once upon a time' --compare\n" +
 			"  vkdomino generate --target Qwen3-0.6B --draft runs/my/export --chat --temperature 0.7 --top-p 0.9",
 		Args: argCount(0, 0, "no arguments, a prompt comes with --prompt"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			f.input, f.text, f.summary = cmd.InOrStdin(), os.Stdout, cmd.ErrOrStderr()
-			return runGenerate(cmd.Context(), f)
-		},
+			return runGenerate(ctx, f)
+		}),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.targetDir, "target", "", "folder of the target")

@@ -77,6 +77,25 @@ type message struct {
 	Content string `json:"content"`
 }
 
+// nextLine is the next line of a chat, for which the end of ctx does not wait.
+func nextLine(ctx context.Context, lines *data.Lines) ([]byte, error) {
+	type next struct {
+		line []byte
+		err  error
+	}
+	read := make(chan next, 1)
+	go func() {
+		line, err := lines.Next()
+		read <- next{line, err}
+	}()
+	select {
+	case n := <-read:
+		return n.line, n.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // chat answers every line of stdin, with all turns before it as context. A terminal is asked for each.
 func (s *speaker) chat(ctx context.Context) error {
 	opt, err := s.target.ChatOptions()
@@ -90,7 +109,7 @@ func (s *speaker) chat(ctx context.Context) error {
 		if asks {
 			fmt.Fprint(s.summary, "> ")
 		}
-		line, err := lines.Next()
+		line, err := nextLine(ctx, lines)
 		if errors.Is(err, io.EOF) {
 			if asks {
 				fmt.Fprintln(s.summary)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func newSelftestCommand() *cobra.Command {
 			"tokens, acceptance lengths, token ids and chats. Exits with 7 where a limit is not met.",
 		Example: "  vkdomino selftest\n  vkdomino selftest --precision bf16 --device 1\n  vkdomino selftest --case testdata/golden/odd-b16\n  vkdomino selftest --case testdata/golden/gen-b8",
 		Args:    argCount(0, 0, "no arguments"),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error {
 			dt, err := parsePrecision(precision)
 			if err != nil {
 				return err
@@ -44,8 +45,8 @@ func newSelftestCommand() *cobra.Command {
 					dirs = append(dirs, filepath.Join(tmp, name))
 				}
 			}
-			return runSelftest(dirs, dt, device)
-		},
+			return runSelftest(ctx, dirs, dt, device)
+		}),
 	}
 	cmd.Flags().StringVar(&dir, "case", "", "folder of a case; default: the built-in cases")
 	cmd.Flags().StringVar(&precision, "precision", "f32", "storage of weights and activations: f32 or bf16")
@@ -53,26 +54,29 @@ func newSelftestCommand() *cobra.Command {
 	return cmd
 }
 
-func runSelftest(dirs []string, precision tensors.DType, index int) (err error) {
+func runSelftest(ctx context.Context, dirs []string, precision tensors.DType, index int) (err error) {
 	device, err := openDevice(index)
 	if err != nil {
 		return err
 	}
 	defer closeDevice(device, &err)
 	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
-	context, err := newContext(device) // one for all cases: compiled kernels stay
+	gpu, err := newContext(device) // one for all cases: compiled kernels stay
 	if err != nil {
 		return err
 	}
-	defer warnTuning(context)
+	defer warnTuning(gpu)
 	failed := 0
 	for _, dir := range dirs {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		c, err := selftest.OpenAny(dir)
 		if err != nil {
 			return withHint(err, "the case is damaged or of another layout: copy it again")
 		}
-		report, err := c.Run(context, precision)
-		context.Release()
+		report, err := c.Run(gpu, precision)
+		gpu.Release()
 		c.Close()
 		if err != nil {
 			return err

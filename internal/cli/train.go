@@ -23,13 +23,13 @@ func newTrainCommand() *cobra.Command {
 			"dotted names, such as training.max_steps=200. Ctrl-C writes a checkpoint and exits with code 130.",
 		Example: "  vkdomino train configs/demo.toml\n  vkdomino train configs/qwen3-8b.toml training.max_steps=2000 run.device=0\n  vkdomino train configs/demo.toml --fresh",
 		Args:    argCount(1, -1, "a recipe"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, args []string) error {
 			r, notices, err := recipe.Load(args[0], args[1:])
 			if err != nil {
 				return err
 			}
-			return train(cmd.Context(), r, notices, trainFlags{fresh, profile})
-		},
+			return train(ctx, r, notices, trainFlags{fresh, profile})
+		}),
 	}
 	cmd.Flags().BoolVar(&fresh, "fresh", false, "set an old run in output_dir aside and begin anew")
 	cmd.Flags().BoolVar(&profile, "profile", false, "time every kernel by itself (slow), and print where the time goes")
