@@ -39,15 +39,16 @@ func Mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// AnchorKey is the sort key of position a: mix(mix(mix(mix(seed)^step)^row)^a). row is the
-// global sample index inside the optimizer step, so that a draw depends neither on the
+// anchorKeys gives the sort key of a position a: mix(mix(mix(mix(seed)^step)^row)^a). row is
+// the global sample index inside the optimizer step, so that a draw depends neither on the
 // device count nor on how a step is cut into micro-batches. Source: spec.md §3.5.
-func AnchorKey(seed, step, row, a uint64) uint64 {
-	return Mix(Mix(Mix(Mix(seed)^step)^row) ^ a)
+func anchorKeys(seed, step, row uint64) func(a uint64) uint64 {
+	prefix := Mix(Mix(Mix(seed)^step) ^ row)
+	return func(a uint64) uint64 { return Mix(prefix ^ a) }
 }
 
 // SampleAnchors draws the anchors of a micro-batch: in each row b the N eligible positions
-// with the smallest keys AnchorKey(seed, step, firstRow+b, a), ties by smaller a, sorted
+// with the smallest anchorKeys(seed, step, firstRow+b), ties by smaller a, sorted
 // ascending; N is common to the rows, and a row with fewer eligible positions keeps them all.
 // lossMask is [B*S]; step is the 0-based optimizer step; firstRow is the index of row 0
 // within the step. No eligible position at all gives N = 0, not an error.
@@ -114,14 +115,14 @@ func draw(candidates []int32, n int, seed, step, row uint64) []int32 {
 	if len(candidates) <= n {
 		return candidates
 	}
-	prefix := Mix(Mix(Mix(seed)^step) ^ row)
+	key := anchorKeys(seed, step, row)
 	type keyed struct {
 		key uint64
 		a   int32
 	}
 	keys := make([]keyed, len(candidates))
 	for i, a := range candidates {
-		keys[i] = keyed{Mix(prefix ^ uint64(a)), a}
+		keys[i] = keyed{key(uint64(a)), a}
 	}
 	slices.SortFunc(keys, func(x, y keyed) int { return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.a, y.a)) })
 	out := make([]int32, n)

@@ -66,7 +66,7 @@ func TestAnchorKeys(t *testing.T) {
 	for a, want := range map[uint64]uint64{
 		2: 0x5ae4f560bd26f9b6, 3: 0x5de40281539a4621, 4: 0xe83e6035a495efc6, 7: 0x41ebdb34bedb6dcd, 8: 0x312bfba9f8cbd9b1,
 	} {
-		require.Equal(t, want, AnchorKey(42, 0, 0, a), a)
+		require.Equal(t, want, anchorKeys(42, 0, 0)(a), a)
 	}
 }
 

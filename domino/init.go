@@ -59,15 +59,6 @@ func Params(c DraftConfig) []ParamSpec {
 	return specs
 }
 
-// CountParams sums the sizes of specs.
-func CountParams(specs []ParamSpec) int {
-	n := 0
-	for _, p := range specs {
-		n += p.Size()
-	}
-	return n
-}
-
 // InitValues returns the initial values of a whole tensor, [Size()]. Element i is a function
 // of (seed, spec.Name, i) alone, so values depend neither on order nor on other tensors.
 // Source: spec.md §5.7.

@@ -20,16 +20,24 @@ func qwen3Draft() DraftConfig {
 	}
 }
 
+// countParams sums the sizes of specs.
+func countParams(specs []ParamSpec) (n int) {
+	for _, p := range specs {
+		n += p.Size()
+	}
+	return n
+}
+
 // C40.
 func TestParamsCount(t *testing.T) {
 	c := qwen3Draft()
 	specs := Params(c)
 	require.Len(t, specs, 62)
-	require.Equal(t, 1_104_561_408, CountParams(specs))
+	require.Equal(t, 1_104_561_408, countParams(specs))
 	c.Domino = false
 	specs = Params(c)
 	require.Len(t, specs, 58)
-	require.Equal(t, 1_048_626_432, CountParams(specs))
+	require.Equal(t, 1_048_626_432, countParams(specs))
 }
 
 func TestParamsInit(t *testing.T) {

@@ -412,28 +412,6 @@ func (c *Config) layerShapes() []namedShape {
 	}
 }
 
-// SelectLayers returns the ids of the target layers that feed a draft of numDraft layers
-// when the recipe names none: [floor(L/2)] for one, otherwise
-// ids[i] = round_half_even(start + i*(end-start)/(D-1)) with start = min(1, L-1) and
-// end = max(start, L-3). numDraft above numTarget or below 1 is a usage error.
-// Source: spec.md §2.1.
-func SelectLayers(numTarget, numDraft int) ([]int, error) {
-	if numDraft < 1 || numTarget < numDraft {
-		return nil, fail.New(fail.Usage, "lower dflash_architecture_config.num_hidden_layers",
-			"model: layer ids: want 1 to %d draft layers for a target of %d layers, got %d", numTarget, numTarget, numDraft)
-	}
-	if numDraft == 1 {
-		return []int{numTarget / 2}, nil
-	}
-	start := min(1, numTarget-1)
-	end := max(start, numTarget-3)
-	ids := make([]int, numDraft)
-	for i := range ids {
-		ids[i] = int(math.RoundToEven(float64(start) + float64(i*(end-start))/float64(numDraft-1)))
-	}
-	return ids, nil
-}
-
 // CheckLayerIDs refuses captured layer ids that are not in 0..L-2: the features of the
 // last layer are ambiguous between frameworks, which may put the final norm's output in
 // its place. Duplicates are allowed. Source: spec.md §2.2, §15.2.

@@ -190,31 +190,6 @@ func TestTensorShapes(t *testing.T) {
 	}
 }
 
-// The table of spec.md §2.1 (C1 to C4), banker's rounding included.
-func TestSelectLayers(t *testing.T) {
-	for _, tc := range []struct {
-		target, draft int
-		want          []int
-	}{
-		{36, 5, []int{1, 9, 17, 25, 33}}, {36, 1, []int{18}}, {36, 2, []int{1, 33}}, {36, 3, []int{1, 17, 33}},
-		{36, 6, []int{1, 7, 14, 20, 27, 33}}, {36, 8, []int{1, 6, 10, 15, 19, 24, 28, 33}}, {32, 5, []int{1, 8, 15, 22, 29}},
-		{32, 1, []int{16}}, {28, 5, []int{1, 7, 13, 19, 25}}, {24, 5, []int{1, 6, 11, 16, 21}}, {40, 5, []int{1, 10, 19, 28, 37}},
-		{48, 5, []int{1, 12, 23, 34, 45}}, {61, 6, []int{1, 12, 24, 35, 47, 58}}, {64, 5, []int{1, 16, 31, 46, 61}},
-		{80, 5, []int{1, 20, 39, 58, 77}}, {94, 5, []int{1, 24, 46, 68, 91}}, {12, 5, []int{1, 3, 5, 7, 9}},
-		{10, 5, []int{1, 2, 4, 6, 7}}, {9, 5, []int{1, 2, 4, 5, 6}}, {8, 4, []int{1, 2, 4, 5}}, {8, 2, []int{1, 5}},
-		{7, 3, []int{1, 2, 4}}, {6, 4, []int{1, 2, 2, 3}}, {6, 2, []int{1, 3}}, {5, 5, []int{1, 1, 2, 2, 2}},
-		{4, 2, []int{1, 1}}, {3, 3, []int{1, 1, 1}}, {2, 2, []int{1, 1}}, {1, 1, []int{0}},
-	} {
-		got, err := SelectLayers(tc.target, tc.draft)
-		require.NoError(t, err)
-		require.Equal(t, tc.want, got, "f(%d,%d)", tc.target, tc.draft)
-	}
-	for _, bad := range [][2]int{{2, 3}, {4, 0}} { // C5
-		_, err := SelectLayers(bad[0], bad[1])
-		require.Equal(t, fail.Usage, fail.CodeOf(err))
-	}
-}
-
 func TestCheckLayerIDs(t *testing.T) {
 	c := &Config{NumLayers: 5}
 	require.NoError(t, c.CheckLayerIDs([]int{0, 3, 3}))

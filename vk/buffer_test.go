@@ -131,7 +131,7 @@ func TestPipelineArguments(t *testing.T) {
 		{[]uint32{1}, vk.MaxBuffers + 1, 4, "9 buffers (at most 8)"},
 		{[]uint32{1}, 1, vk.MaxPushBytes + 4, "132 push bytes (at most 128)"},
 	} {
-		_, err := d.NewPipeline("bad", c.spirv, c.buffers, c.bytes, nil)
+		_, err := d.Compile(vk.Shader{Name: "bad", SPIRV: c.spirv, Buffers: c.buffers, PushBytes: c.bytes})
 		require.ErrorContains(t, err, "vk: pipeline bad: ")
 		require.ErrorContains(t, err, c.want)
 	}

@@ -73,9 +73,8 @@ const lanes = 64 // invocations of a workgroup of the kernel
 func newBench(t *testing.T, d *vk.Device) *bench {
 	t.Helper()
 	b := &bench{t: t, device: d}
-	s := b.shader(false)
 	var err error
-	b.add, err = d.NewPipeline(s.Name, s.SPIRV, s.Buffers, s.PushBytes, s.Spec)
+	b.add, err = d.Compile(b.shader(false))
 	require.NoError(t, err)
 	return b
 }

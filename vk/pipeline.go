@@ -47,11 +47,6 @@ type Shader struct {
 	Statistics         bool // ask the driver to keep what Pipeline.Statistics returns
 }
 
-// NewPipeline compiles a kernel that uses subgroup operations across the device's subgroup size.
-func (d *Device) NewPipeline(name string, spirv []uint32, buffers, pushBytes int, spec []uint32) (*Pipeline, error) {
-	return d.Compile(Shader{Name: name, SPIRV: spirv, Buffers: buffers, PushBytes: pushBytes, Spec: spec})
-}
-
 // Compile compiles a kernel.
 func (d *Device) Compile(s Shader) (*Pipeline, error) {
 	if s.Buffers > MaxBuffers || s.PushBytes > MaxPushBytes || len(s.SPIRV) == 0 {

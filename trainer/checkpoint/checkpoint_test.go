@@ -73,6 +73,15 @@ func dirNames(t *testing.T, dir string) []string {
 	return out
 }
 
+// newest is the path of what Resume opens, "" where there is no checkpoint.
+func newest(outputDir string) (path string, skipped []Corrupt, err error) {
+	l, skipped, err := Resume(outputDir)
+	if err != nil || l == nil {
+		return "", skipped, err
+	}
+	return l.Path(), skipped, l.Close()
+}
+
 // requireStep loads path and checks that it is the checkpoint of a step in every value.
 func requireStep(t *testing.T, path string, step int) {
 	t.Helper()
@@ -144,13 +153,13 @@ func TestSavingAStepAgainReplacesIt(t *testing.T) {
 
 func TestNewestIsNumericAndPassesOverDamage(t *testing.T) {
 	dir := saved(t, 5000, 900, 10000)
-	path, skipped, err := Newest(dir)
+	path, skipped, err := newest(dir)
 	require.NoError(t, err)
 	require.Empty(t, skipped)
 	require.Equal(t, Dir(dir, 10000), path)
 
 	require.NoError(t, os.Truncate(filepath.Join(Dir(dir, 10000), ModelFile), 100))
-	path, skipped, err = Newest(dir)
+	path, skipped, err = newest(dir)
 	require.NoError(t, err)
 	require.Equal(t, Dir(dir, 5000), path)
 	require.Len(t, skipped, 1)
@@ -160,7 +169,7 @@ func TestNewestIsNumericAndPassesOverDamage(t *testing.T) {
 
 func TestNewestOfNothing(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
-		path, skipped, err := Newest(dir)
+		path, skipped, err := newest(dir)
 		require.NoError(t, err)
 		require.Empty(t, path)
 		require.Empty(t, skipped)
@@ -169,7 +178,7 @@ func TestNewestOfNothing(t *testing.T) {
 	for _, name := range []string{"checkpoint-3.tmp", "checkpoint-", "checkpoint-07", "checkpoint--1", "checkpoint-x", "export"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o755))
 	}
-	path, _, err := Newest(dir)
+	path, _, err := newest(dir)
 	require.NoError(t, err)
 	require.Empty(t, path)
 }
@@ -178,7 +187,7 @@ func TestNoneThatVerifiesIsAnError(t *testing.T) {
 	dir := saved(t, 1, 2)
 	require.NoError(t, os.Remove(filepath.Join(Dir(dir, 1), ManifestFile)))
 	require.NoError(t, os.Remove(filepath.Join(Dir(dir, 2), OptimizerFile)))
-	_, skipped, err := Newest(dir)
+	_, skipped, err := newest(dir)
 	require.ErrorIs(t, err, ErrCorrupt)
 	require.Len(t, skipped, 2)
 	require.ErrorContains(t, err, "checkpoint-2: checkpoint is damaged: optimizer.safetensors: no such file")
@@ -244,7 +253,7 @@ func TestSaveThatFailsLeavesThePreviousOne(t *testing.T) {
 			require.ErrorIs(t, err, lost)
 			require.Equal(t, fail.DeviceLost, fail.CodeOf(err))
 			require.Equal(t, []string{"checkpoint-1"}, dirNames(t, dir))
-			path, skipped, err := Newest(dir)
+			path, skipped, err := newest(dir)
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			requireStep(t, path, 1)
@@ -266,7 +275,7 @@ func TestSaveIntoWhatIsNoFolder(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
 	err := Save(file, state(1), params(1))
 	require.Equal(t, fail.Disk, fail.CodeOf(err))
-	_, _, err = Newest(file)
+	_, _, err = newest(file)
 	require.Error(t, err)
 }
 
@@ -352,7 +361,7 @@ func TestKillWhileSaving(t *testing.T) {
 				if stage == "done" {
 					want = step
 				}
-				path, skipped, err := Newest(dir)
+				path, skipped, err := newest(dir)
 				require.NoError(t, err)
 				require.Empty(t, skipped)
 				requireStep(t, path, want)
@@ -388,7 +397,7 @@ func TestDiskThatFillsUpWhileSaving(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), envDir+"="+dir, envLimit+"="+strconv.Itoa(limit))
 		out, err := cmd.CombinedOutput()
-		path, skipped, newestErr := Newest(dir)
+		path, skipped, newestErr := newest(dir)
 		require.NoError(t, newestErr)
 		require.Empty(t, skipped)
 		if err == nil {

@@ -173,7 +173,7 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 			require.ErrorContains(t, err, "checkpoint-3")
 			require.Equal(t, fail.Other, fail.CodeOf(err))
 			require.NotEmpty(t, fail.HintOf(err))
-			path, skipped, err := Newest(dir)
+			path, skipped, err := newest(dir)
 			require.NoError(t, err)
 			require.Equal(t, Dir(dir, 2), path)
 			require.Len(t, skipped, 1)

@@ -19,18 +19,9 @@ type Corrupt struct {
 	Err  error
 }
 
-// Newest returns the checkpoint with the highest step that verifies, or "" where outputDir has no checkpoint at all.
-// Those passed over on the way are in skipped. Where there are checkpoints and none verifies it is an error that names
-// them: a run never begins at step 0 again by itself.
-func Newest(outputDir string) (path string, skipped []Corrupt, err error) {
-	l, skipped, err := Resume(outputDir)
-	if err != nil || l == nil {
-		return "", skipped, err
-	}
-	return l.Path(), skipped, l.Close()
-}
-
-// Resume opens what Newest finds, having verified it once; nil where outputDir has no checkpoint at all.
+// Resume opens the checkpoint with the highest step that verifies; nil where outputDir has no checkpoint at all. Those
+// passed over on the way are in skipped. Where there are checkpoints and none verifies it is an error that names them: a
+// run never begins at step 0 again by itself.
 func Resume(outputDir string) (l *Loaded, skipped []Corrupt, err error) {
 	steps, err := Steps(outputDir)
 	if err != nil {
