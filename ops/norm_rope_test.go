@@ -18,11 +18,7 @@ func TestNormRoPE(t *testing.T) {
 			for _, s := range oracle.SweepOf(sizes, 3, 30, 1<<16) {
 				n, heads, hd := s[0], s[1], s[2]
 				cosT, sinT, cos, sin := ropeTables(r, positions, hd)
-				pos := make([]int, n)
-				for i := range pos {
-					pos[i] = r.random.IntN(positions)
-				}
-				posT := r.indices(pos...)
+				pos, posT := r.positions(n, positions)
 				x, xv := r.input(dt, n, heads*hd)
 				w, wv := r.input(dt, hd)
 				result, rstd := r.tensor(dt, 0, n, heads*hd), r.tensor(tensors.F32, 0, n*heads)
@@ -50,14 +46,11 @@ func TestNormRoPEBindings(t *testing.T) {
 	r := newRig(t, 2)
 	r.bindings(8 << 10)
 	cosT, sinT, cos, sin := ropeTables(r, 30, 16)
-	pos := make([]int, 200)
-	for i := range pos {
-		pos[i] = i * 7 % 30
-	}
+	pos, posT := r.positions(200, 30)
 	x, xv := r.input(tensors.F32, 200, 48)
 	w, wv := r.input(tensors.F32, 16)
 	result, rstd := r.tensor(tensors.F32, 0, 200, 48), r.tensor(tensors.F32, 0, 600)
-	r.c.NormRoPE(result, rstd, x, w, cosT, sinT, r.indices(pos...), normEps)
+	r.c.NormRoPE(result, rstd, x, w, cosT, sinT, posT, normEps)
 	r.submit()
 	want, rstdWant := oracle.NormRoPE(xv, wv, cos, sin, pos, 200, 3, 16, normEps)
 	r.near(result, want, rowwise)

@@ -16,6 +16,15 @@ func ropeTables(r *rig, p, hd int) (cosT, sinT tensors.Tensor, cos, sin []float6
 	return cosT, sinT, r.fill(cosT, narrow(cos)), r.fill(sinT, narrow(sin))
 }
 
+// positions draws a position below p for each of n rows.
+func (r *rig) positions(n, p int) ([]int, tensors.Tensor) {
+	pos := make([]int, n)
+	for i := range pos {
+		pos[i] = r.random.IntN(p)
+	}
+	return pos, r.indices(pos...)
+}
+
 func TestRoPE(t *testing.T) {
 	const positions = 40
 	sizes := [][]int{{0, 1, 2, 7, 17, 64, 129}, {1, 2, 3, 8}, {2, 6, 8, 10, 16, 64, 128}}
@@ -25,11 +34,7 @@ func TestRoPE(t *testing.T) {
 			for _, s := range oracle.SweepOf(sizes, 3, 40, 1<<16) {
 				n, heads, hd := s[0], s[1], s[2]
 				cosT, sinT, cos, sin := ropeTables(r, positions, hd)
-				pos := make([]int, n)
-				for i := range pos {
-					pos[i] = r.random.IntN(positions)
-				}
-				posT := r.indices(pos...)
+				pos, posT := r.positions(n, positions)
 				x, xv := r.input(dt, n, heads*hd)
 				dx, dv := r.input(dt, n, heads*hd)
 				r.c.RoPE(x, x, tensors.Tensor{}, cosT, sinT, posT, hd)
@@ -49,13 +54,10 @@ func TestRoPEOffsets(t *testing.T) {
 		r := newRig(t, 2)
 		r.bindings(8 << 10)
 		cosT, sinT, cos, sin := ropeTables(r, 30, 16)
-		pos := make([]int, 200)
-		for i := range pos {
-			pos[i] = i * 7 % 30
-		}
+		pos, posT := r.positions(200, 30)
 		x := r.tensor(tensors.BF16, skip, 200, 48)
 		xv := r.fill(x, r.values(x.Len()))
-		r.c.RoPE(x, x, tensors.Tensor{}, cosT, sinT, r.indices(pos...), 16)
+		r.c.RoPE(x, x, tensors.Tensor{}, cosT, sinT, posT, 16)
 		r.submit()
 		r.near(x, oracle.RoPE(xv, cos, sin, pos, 200, 3, 16), elementwise)
 	}
