@@ -86,7 +86,8 @@ type Capacity struct {
 
 // NewBackbone allocates a backbone that trains on params.
 func NewBackbone(c *ops.Context, cfg BackboneConfig, params *Params, target *Target, most Capacity, dtype tensors.DType) (*Backbone, error) {
-	b := &Backbone{Config: cfg, Cos: target.Cos, Sin: target.Sin, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
+	b := &Backbone{Config: cfg, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
+	b.Cos, b.Sin = target.tablesFor(c, cfg.HeadDim)
 	H, rows := cfg.HiddenSize, most.Draft
 	b.Pos = c.AllocHost("draft positions", tensors.I32, rows)
 	b.ContextPos = c.AllocHost("context positions", tensors.I32, most.Context)

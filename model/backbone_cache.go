@@ -23,7 +23,8 @@ type BackboneCache struct {
 func NewBackboneCache(c *ops.Context, cfg BackboneConfig, params *Params, cache *TargetCache, blocks int) (*BackboneCache, error) {
 	target, dtype := cache.target, cache.target.dtype
 	H, kv, draft, rows := cfg.HiddenSize, cfg.NumKVHeads*cfg.HeadDim, blocks*cfg.BlockSize, cache.Rows
-	b := &Backbone{Config: cfg, Cos: target.Cos, Sin: target.Sin, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
+	b := &Backbone{Config: cfg, heads: ops.Heads{Query: cfg.NumHeads, KV: cfg.NumKVHeads, Dim: cfg.HeadDim}}
+	b.Cos, b.Sin = target.tablesFor(c, cfg.HeadDim)
 	b.Pos = c.AllocHost("draft positions", tensors.I32, draft)
 	b.Blocks = c.AllocHost("draft blocks", tensors.I32, blocks, 2)
 	b.Ranges = c.AllocHost("draft block ranges", tensors.I32, cache.Slots, 4)

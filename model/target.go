@@ -63,6 +63,23 @@ func NewTarget(c *ops.Context, cfg *Config, last, positions int, dtype tensors.D
 	return t, nil
 }
 
+// tablesFor are RoPE tables for a draft whose heads have headDim elements: the target's where its heads have as many,
+// else tables of their own for the same positions and θ. Source: spec.md §5.3, §5.5.
+func (t *Target) tablesFor(c *ops.Context, headDim int) (cos, sin tensors.Tensor) {
+	if headDim == t.Config.HeadDim {
+		return t.Cos, t.Sin
+	}
+	positions := t.Cos.Shape[0]
+	cos = c.Alloc("draft rope cos", tensors.F32, positions, headDim/2)
+	sin = c.Alloc("draft rope sin", tensors.F32, positions, headDim/2)
+	if !c.Dry() {
+		cosines, sines := RopeTables(positions, headDim, t.Config.RopeTheta)
+		c.UploadF32(cos, cosines)
+		c.UploadF32(sin, sines)
+	}
+	return cos, sin
+}
+
 // Through is the same target, run through layer last alone: it shares weights and tables.
 func (t *Target) Through(last int) *Target {
 	part := *t

@@ -29,6 +29,7 @@ func TestGradientsMatchCentralDifferences(t *testing.T) {
 		{"domino with distillation", 0.3, func(c *EngineConfig) { c.Distill, c.Loss.Distill = 0.5, true }, 0, 4},
 		{"domino with a window", 0, func(c *EngineConfig) { c.Draft.SWAWindow = 5 }, 0, 4},
 		{"plain DFlash", 0, plainDFlash, 0, 4},
+		{"heads of another width than the target's", 0.3, func(c *EngineConfig) { c.Draft.HeadDim = 10 }, 0, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e, weights := newSmall(t, smallConfig(c.edit))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,7 +29,7 @@ var variantPrompts = [][]int32{
 }
 
 // TestVariants runs decoding cases of kinds that no reference's case has: blocks of 16, row k
-// being token k (shift_label false), a window, plain DFlash. Tokens and acceptance lengths
+// being token k (shift_label false), a window, plain DFlash, heads half as wide as the target's. Tokens and acceptance lengths
 // are those of a float64 decoder on the host, stop tokens and the limit inside cycles
 // included. The weights are those of gen-b8, which are a worse but not a useless draft in another role.
 func TestVariants(t *testing.T) {
@@ -42,6 +43,7 @@ func TestVariants(t *testing.T) {
 		"block 16, no shift, no prefix":  {func(c *export.Config) { c.BlockSize, c.ShiftLabel, c.PureDraftPrefixLen = 16, false, 0 }, false},
 		"block 8, no shift, prefix of 1": {func(c *export.Config) { c.ShiftLabel = false }, false},
 		"block 16, plain":                {func(c *export.Config) { c.BlockSize = 16; plain(c) }, false},
+		"block 8, twice as many heads":   {splitHeads, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -145,7 +147,13 @@ func plain(c *export.Config) {
 	c.Domino, c.ShiftLabel, c.PureDraftPrefixLen, c.GRUHiddenDim, c.EmbDim = false, false, 0, 0, 0
 }
 
-// writeDraft exports the draft of gen-b8 with a changed config, and without its head where that has none.
+// splitHeads makes two of each head of a draft, which are then narrower than the target's.
+func splitHeads(c *export.Config) {
+	c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim = 2*c.NumAttentionHeads, 2*c.NumKeyValueHeads, c.HeadDim/2
+}
+
+// writeDraft exports the draft of gen-b8 with a changed config, and without its head where that has none. Norms of
+// narrower heads keep their first weights.
 func writeDraft(t *testing.T, dir string, change func(*export.Config)) {
 	d, err := export.Read(filepath.Join(generationDir, "export"))
 	require.NoError(t, err)
@@ -156,7 +164,17 @@ func writeDraft(t *testing.T, dir string, change func(*export.Config)) {
 	for _, name := range d.Names() {
 		if cfg.Domino || !draftnames.IsHead(name) {
 			_, shape, _ := d.Info(name)
-			list = append(list, export.Tensor{Name: name, Shape: shape, Data: func() ([]float32, error) { return d.Float32(name) }})
+			ofHead := strings.HasSuffix(name, "q_norm.weight") || strings.HasSuffix(name, "k_norm.weight")
+			if ofHead {
+				shape = []int{cfg.HeadDim}
+			}
+			list = append(list, export.Tensor{Name: name, Shape: shape, Data: func() ([]float32, error) {
+				v, err := d.Float32(name)
+				if ofHead && err == nil {
+					v = v[:cfg.HeadDim]
+				}
+				return v, err
+			}})
 		}
 	}
 	require.NoError(t, export.Write(dir, cfg, list, export.Options{DType: tensors.F32, TrainedTheta: cfg.RopeTheta,
