@@ -19,7 +19,7 @@ const (
 	Disk        Code = 5   // writing failed
 	NonFinite   Code = 6   // aborted after too many updates with non-finite gradients
 	Gate        Code = 7   // a gate, a selftest limit or the export check was not met
-	Interrupted Code = 130 // stopped by a signal, with a checkpoint written
+	Interrupted Code = 130 // stopped by a signal; train has written a checkpoint
 )
 
 // Error is an error with an exit code and a hint.
