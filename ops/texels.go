@@ -9,9 +9,9 @@ import (
 const eightWide = 8
 
 // texels reports whether rows of cols elements that start where t starts can be read in texels of
-// 16 bytes, and written in words of 64 bits: on a CPU, whose driver runs a loop over the lanes for each access to a storage buffer.
+// 16 bytes: on a CPU, whose driver runs a loop over the lanes for each access to a storage buffer.
 func (c *Context) texels(t tensors.Tensor, cols int) bool {
-	return !c.NoTexels && c.Device.CPU && c.Device.Int64 && cols*t.DType.Size()%vk.TexelBytes == 0 && t.Region.Offset%vk.TexelBytes == 0 &&
+	return !c.NoTexels && c.Device.CPU && cols*t.DType.Size()%vk.TexelBytes == 0 && t.Region.Offset%vk.TexelBytes == 0 &&
 		t.Region.Bytes+vk.Align <= vk.TexelBytes*c.Device.MaxTexels
 }
 

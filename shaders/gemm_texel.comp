@@ -13,7 +13,6 @@ layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 1) const uint TM = 16; // LANES or 2*LANES; 2*LANES in TN
 #define TEXELS
 #include "gemm.glsl"
-#include "wide.glsl"
 
 layout(constant_id = 6) const bool EIGHT = false; // rows of C and D start at multiples of 16 bytes too
 const uint COLUMNS = 8u; // of a lane
@@ -36,29 +35,21 @@ const uint STEPS = EACH * LANES / TM; // TN: steps of k in one of them
 #define FETCH_BELOW(name, at, keep, v) v[0] = uintBitsToFloat(texelFetch(name, int((at) / EACH)) & ((keep) ? ~0u : 0u));
 #endif
 
-WIDE_BUFFER(2, D)
-WIDE_BUFFER(3, C)
+#ifdef OUT_BF16
+layout(set = 0, binding = 2) buffer D_eight { uvec4 D8[]; };
+layout(set = 0, binding = 3) buffer C_eight { uvec4 C8[]; };
 
-// Columns col to col+7 of a row.
+// Columns col to col+7 of a row, in one store.
 void store_c8(uint row, uint col, vec4 lo, vec4 hi) {
 	if (row >= M || col >= N) return;
-	const uint from = d0 + row * ldd + col, to = c0 + gl_WorkGroupID.z * cSplit + row * ldc + col;
-#ifdef OUT_BF16
 	if (ADD) {
-		uvec4 d = narrow(DW[from >> 3]);
+		uvec4 d = D8[(d0 + row * ldd + col) >> 3];
 		lo += bf16x4_to_f32(d.xy);
 		hi += bf16x4_to_f32(d.zw);
 	}
-	CW[to >> 3] = wide(uvec4(f32_to_bf16x4(lo), f32_to_bf16x4(hi)));
-#else
-	if (ADD) {
-		lo += uintBitsToFloat(narrow(DW[from >> 2]));
-		hi += uintBitsToFloat(narrow(DW[(from >> 2) + 1u]));
-	}
-	CW[to >> 2] = wide(floatBitsToUint(lo));
-	CW[(to >> 2) + 1u] = wide(floatBitsToUint(hi));
-#endif
+	C8[(c0 + row * ldc + col) >> 3] = uvec4(f32_to_bf16x4(lo), f32_to_bf16x4(hi));
 }
+#endif
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
@@ -135,10 +126,12 @@ void main() {
 		}
 #endif
 	}
+#ifdef OUT_BF16
 	if (EIGHT) {
 		[[unroll]] for (uint m = 0u; m < TM; m++) store_c8(i0 + m, j, c[m][0], c[m][1]);
 		return;
 	}
+#endif
 	[[unroll]] for (uint m = 0u; m < TM; m++) {
 		store_c4(i0 + m, j, c[m][0]);
 		store_c4(i0 + m, j + 4u, c[m][1]);

@@ -25,14 +25,14 @@ var capabilities = map[uint32]string{
 	4433: "StorageBuffer16BitAccess",
 }
 
-// texelCapabilities are those of kernels that read texel buffers and store words of 64 bits: a stem, or variants of one.
-var texelCapabilities = map[uint32]string{11: "Int64", 46: "SampledBuffer"}
+// texelCapabilities are those of kernels that read texel buffers: a stem, or variants of one.
+var texelCapabilities = map[uint32]string{46: "SampledBuffer"}
 
 // matrixCapabilities are those of kernels on cooperative matrices of a subgroup.
 var matrixCapabilities = map[uint32]string{9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR"}
 
 // furtherCapabilities are those that kernels of some devices have beyond the baseline: on cooperative matrices, which vk asks for in
-// the tiers T2 and T3, and on texel buffers, which every device has, with words of 64 bits, where CPUs have them.
+// the tiers T2 and T3, and on texel buffers, which every device has and CPUs are given.
 var furtherCapabilities = map[string]map[uint32]string{
 	"gemm_texel":                     texelCapabilities,
 	"gemm_t2":                        matrixCapabilities,

@@ -25,7 +25,6 @@ type Info struct {
 	MaxBindingBytes    int64 // maxStorageBufferRange
 	MaxTexels          int64 // maxTexelBufferElements: texels of 16 bytes that a kernel can read of a region; used on CPUs
 	FastTexels         bool  // a CPU whose driver loads texels without a call for each: lavapipe before Mesa 26
-	Int64              bool  // words of 64 bits in kernels; used on CPUs
 	SharedBytes        int   // maxComputeSharedMemorySize
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
 	SubgroupSize       int
@@ -112,10 +111,6 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
-	var features vulkan.PhysicalDeviceFeatures
-	vulkan.GetPhysicalDeviceFeatures(p, &features)
-	features.Deref()
-	info.Int64 = features.ShaderInt64.B()
 	info.FastTexels = info.CPU && mesaBefore(info.DriverInfo, 26)
 	if info.Kind == "" {
 		info.Kind = "other"

@@ -106,9 +106,6 @@ func (d *Device) create() error {
 	info := vulkan.DeviceCreateInfo{SType: vulkan.StructureTypeDeviceCreateInfo, PNext: chain,
 		QueueCreateInfoCount: 1, PQueueCreateInfos: queues,
 		EnabledExtensionCount: uint32(len(extensions)), PpEnabledExtensionNames: extensions}
-	if d.CPU && d.Int64 {
-		info.PEnabledFeatures = []vulkan.PhysicalDeviceFeatures{{ShaderInt64: vulkan.True}}
-	}
 	var handle vulkan.Device
 	err := check(vulkan.CreateDevice(d.physical, &info, nil, &handle), "vkCreateDevice")
 	info.Free()
