@@ -71,10 +71,11 @@ func (m matrix) aligned() bool {
 	return m.pitch%each == 0 && m.Region.Offset%16 == 0
 }
 
-// readsTexels reports whether the operands of a product can be read in texels: rows are a whole number of them.
+// readsTexels reports whether the operands of a product are read in texels: rows are a whole number of them, and
+// the driver gains by it.
 func (c *Context) readsTexels(g gemm) bool {
 	whole := func(m matrix) bool { return m.aligned() && c.texels(m.Tensor, m.cols) }
-	return whole(g.A) && whole(g.B) && (g.layout == NT || g.n%texelColumns == 0)
+	return (g.layout != NT || c.Device.FastestTexels) && whole(g.A) && whole(g.B) && (g.layout == NT || g.n%texelColumns == 0)
 }
 
 // busyTiles is the number of workgroups that keeps a device busy.

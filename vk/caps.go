@@ -24,7 +24,8 @@ type Info struct {
 	CPU                bool
 	MaxBindingBytes    int64 // maxStorageBufferRange
 	MaxTexels          int64 // maxTexelBufferElements: texels of 16 bytes that a kernel can read of a region; used on CPUs
-	FastTexels         bool  // a CPU whose driver loads texels without a call for each: lavapipe before Mesa 26
+	FastTexels         bool  // a CPU whose driver loads texels faster than words of a storage buffer: lavapipe before Mesa 26
+	FastestTexels      bool  // so much that NT products gain by it too: lavapipe before Mesa 25, whose loads return in registers
 	SharedBytes        int   // maxComputeSharedMemorySize
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
 	SubgroupSize       int
@@ -112,6 +113,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
 	info.FastTexels = info.CPU && mesaBefore(info.DriverInfo, 26)
+	info.FastestTexels = info.CPU && mesaBefore(info.DriverInfo, 25)
 	if info.Kind == "" {
 		info.Kind = "other"
 	}
