@@ -199,7 +199,7 @@ func TestBlockAttentionMagnitudes(t *testing.T) {
 // TestAttentionShapesFit: what a workgroup takes is within the device's limits, also within those that Vulkan
 // guarantees, where at least one shape is left for the largest heads.
 func TestAttentionShapesFit(t *testing.T) {
-	d := matrixRig(t, 25).c.Device
+	d := testgpu.Device(t)
 	for _, m := range []vk.Matrix{{M: 16, N: 16, K: 16}, {M: 16, N: 8, K: 16}, {M: 8, N: 16, K: 16}, {M: 8, N: 8, K: 8}} {
 		for _, dim := range []int{16, 32, 64, 96, 128} {
 			small, usual := *d, *d
@@ -217,8 +217,11 @@ func TestAttentionShapesFit(t *testing.T) {
 			require.Equal(t, 8, ops.AttentionShapes(&usual, dim)[0][0], "%v, heads of %d", m, dim)
 		}
 	}
-	require.Empty(t, ops.AttentionShapes(d, 256))
-	require.Empty(t, ops.AttentionShapes(d, 12))
+	large := *d
+	large.Matrices, large.MatrixLanes = []vk.Matrix{{M: 8, N: 8, K: 8}}, 16
+	large.SharedBytes, large.MaxInvocations = 1<<20, 1024
+	require.Empty(t, ops.AttentionShapes(&large, 256))
+	require.Empty(t, ops.AttentionShapes(&large, 12))
 }
 
 // BenchmarkBlockAttentionShapes times every division of the work on a GPU, and the plain kernels, in the shape of the presets' drafts.

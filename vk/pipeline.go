@@ -41,7 +41,7 @@ type Shader struct {
 	Name               string
 	SPIRV              []uint32
 	Buffers, PushBytes int
-	Texels             uint32 // bit i: binding i is a uniform texel buffer of R32G32B32A32_UINT, see Buffer.Texels
+	Texels             uint32 // bit i: binding i is a uniform texel buffer of R32G32B32A32_UINT, see Device.view
 	Spec               []uint32
 	Lanes              int  // the subgroup size, requested where it varies, of full subgroups; 0 for Info.SubgroupSize
 	Statistics         bool // ask the driver to keep what Pipeline.Statistics returns

@@ -17,7 +17,7 @@ func (d *Device) view(r Region) (vulkan.BufferView, error) {
 		return v, nil
 	}
 	info := vulkan.BufferViewCreateInfo{SType: vulkan.StructureTypeBufferViewCreateInfo, Buffer: r.Buffer.handle, Format: vulkan.FormatR32g32b32a32Uint,
-		Offset: vulkan.DeviceSize(r.Offset), Range: vulkan.DeviceSize(r.Bytes / TexelBytes * TexelBytes)}
+		Offset: vulkan.DeviceSize(r.Offset), Range: vulkan.DeviceSize(r.Bytes)}
 	defer info.Free()
 	var v vulkan.BufferView
 	if err := check(vulkan.CreateBufferView(d.handle, &info, nil, &v), "vkCreateBufferView"); err != nil {

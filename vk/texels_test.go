@@ -24,7 +24,7 @@ func newTexelRig(t *testing.T) texelRig {
 	t.Helper()
 	d := testgpu.Device(t)
 	if !d.CPU {
-		t.Skip("only CPUs read texels")
+		t.Skip("not run: only CPUs read texels")
 	}
 	spirv, err := shaders.SPIRV("gemm_texel.nt.f32.f32")
 	require.NoError(t, err)

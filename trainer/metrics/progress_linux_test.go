@@ -18,7 +18,7 @@ func terminal(t *testing.T, columns uint16) (tty *os.File, show func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil { // a container or chroot without devpts; TestBar checks the drawing without it
-		t.Skipf("no pseudo-terminal here: %v", err)
+		t.Skipf("not run: no pseudo-terminal here: %v", err)
 	}
 	require.NoError(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
 	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
