@@ -236,10 +236,13 @@ func (c *Context) UploadI32(t tensors.Tensor, values []int32) { c.Upload(t, asBy
 
 // Download reads raw elements of t. The device must be idle.
 func (c *Context) Download(t tensors.Tensor) ([]byte, error) {
-	if c.idle() {
+	if c.Dry() {
 		return nil, errors.New("ops: download from a dry context")
 	}
 	data := make([]byte, t.Bytes())
+	if c.idle() {
+		return data, nil
+	}
 	if err := c.Device.Read(t.Region, data); err != nil {
 		return nil, fmt.Errorf("ops: download %s: %w", t.Name, err)
 	}

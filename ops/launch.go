@@ -103,10 +103,6 @@ func (c *Context) run(l launch) {
 	if c.err != nil || c.Dry() {
 		return
 	}
-	if c.tally != nil {
-		c.tally.add(l.kernel, l.work)
-		return
-	}
 	push := make([]uint32, 0, len(l.uses)+len(l.params))
 	binds := make([]vk.Bind, len(l.uses))
 	texels := uint32(0)
@@ -118,10 +114,19 @@ func (c *Context) run(l launch) {
 		binds[i] = vk.Bind{Region: vk.Region{Buffer: u.Region.Buffer, Offset: base, Bytes: (bytes + 15) / 16 * 16}, Access: u.access}
 	}
 	push = append(push, l.params...)
+	if c.tally != nil {
+		c.tally.add(l.kernel, l.work)
+		if c.kernels == nil {
+			return
+		}
+	}
 	p, err := c.pipeline(vk.Shader{Name: l.kernel, Buffers: len(binds), Texels: texels, PushBytes: 4 * len(push), Spec: l.spec, Lanes: l.lanes,
 		Statistics: c.statistics})
 	if err != nil {
 		c.Fail(err)
+		return
+	}
+	if c.idle() {
 		return
 	}
 	c.recorder.Dispatch(vk.Dispatch{Pipeline: p, Binds: binds, Push: asBytes(push), Groups: l.groups, Work: l.work})

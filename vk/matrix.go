@@ -104,8 +104,11 @@ func (d *Device) extensionsFor(tier Tier) (names []string, want C.uint32_t) {
 		names = append(names, name+"\x00")
 		want |= bit
 	}
+	if d.statistics {
+		add(extStatistics, C.SHIM_STATISTICS)
+	}
 	if tier < T2 {
-		return nil, 0
+		return names, want
 	}
 	add(extMatrix, C.SHIM_MATRIX)
 	if d.bfloat16 {
@@ -116,9 +119,6 @@ func (d *Device) extensionsFor(tier Tier) (names []string, want C.uint32_t) {
 	}
 	if tier == T3 {
 		add(extMatrix2, C.SHIM_MATRIX2)
-	}
-	if d.statistics {
-		add(extStatistics, C.SHIM_STATISTICS)
 	}
 	return names, want
 }

@@ -54,7 +54,7 @@ func (d *Device) Compile(s Shader) (*Pipeline, error) {
 			s.Name, s.Buffers, MaxBuffers, s.PushBytes, MaxPushBytes, len(s.SPIRV))
 	}
 	p := &Pipeline{Name: s.Name, device: d, buffers: s.Buffers, texels: s.Texels, pushBytes: s.PushBytes,
-		statistics: s.Statistics && d.statistics && d.tier >= T2}
+		statistics: s.Statistics && d.statistics}
 	if err := p.create(s); err != nil {
 		p.destroy()
 		return nil, fmt.Errorf("vk: pipeline %s: %w", s.Name, err)

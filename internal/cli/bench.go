@@ -25,7 +25,7 @@ func newBenchCommand() *cobra.Command {
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchPeakCommand(), newBenchGemmCommand(), newBenchOpCommand(), newBenchStepCommand(), newBenchOnlineCommand())
+	cmd.AddCommand(newBenchPeakCommand(), newBenchGemmCommand(), newBenchOpCommand(), newBenchStepCommand(), newBenchOnlineCommand(), newBenchKernelsCommand())
 	return cmd
 }
 

@@ -1,0 +1,51 @@
+package ops
+
+import (
+	"cmp"
+	"slices"
+
+	"vkdomino/vk"
+)
+
+// Compiled is a kernel as the driver's compiler made it.
+type Compiled struct {
+	Kernel string
+	Spec   []uint32 // specialisation constants
+	// Figures are what the compiler tells of it, under the driver's names: none where it does not tell.
+	Figures []vk.Statistic
+}
+
+// NewCompiling returns a Context that allocates and runs nothing, as NewCounting's, but compiles the kernels
+// that the ops would run.
+func NewCompiling(d *vk.Device) (*Context, *Tally) {
+	c, t := NewCounting(d.Info)
+	c.Device, c.statistics, c.kernels = d, true, map[kernelKey]*vk.Pipeline{}
+	c.NoTexels = !d.FastTexels
+	return c, t
+}
+
+// Compiled lists the kernels that were compiled, by name and constants.
+func (c *Context) Compiled() []Compiled {
+	list := make([]Compiled, 0, len(c.kernels))
+	for k, p := range c.kernels {
+		list = append(list, Compiled{k.name, slices.Clone(k.spec[:k.count]), p.Statistics()})
+	}
+	slices.SortFunc(list, func(a, b Compiled) int {
+		return cmp.Or(cmp.Compare(a.Kernel, b.Kernel), slices.Compare(a.Spec, b.Spec))
+	})
+	return list
+}
+
+// Alternatives is the number of ways in which kernels on cooperative matrices may be divided; 0 where there are none.
+func (c *Context) Alternatives() int {
+	if !c.HasMatrices() {
+		return 0
+	}
+	return max(len(subgroupShapes)+len(workgroupShapes), len(attentionShapes))
+}
+
+// Alternative makes ops on cooperative matrices take the kernels divided in the i-th way, of those that can run what is asked for.
+func (c *Context) Alternative(i int) {
+	c.pick = func(_ gemm, list []gemmTile) gemmTile { return list[min(i, len(list)-1)] }
+	c.shape = &attentionShapes[min(i, len(attentionShapes)-1)]
+}
