@@ -50,8 +50,8 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 		return
 	}
 	a = a.withoutContext()
-	if t, ok := c.attentionMatrices(a.Heads.Dim, a.Q, a.K, a.V, a.CK, a.CV, out); ok {
-		c.blockAttentionMatrix(t, out, lse, a)
+	if shapes := c.attentionMatrices(a.Heads.Dim, a.Q, a.K, a.V, a.CK, a.CV, out); len(shapes) > 0 {
+		c.blockAttentionMatrix(shapes, out, lse, a)
 		return
 	}
 	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
@@ -80,8 +80,8 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 		c.Zero(g.CV)
 		return
 	}
-	if t, ok := c.attentionMatrices(a.Heads.Dim, a.Q, a.K, a.V, a.CK, a.CV, dOut, out, g.Q, g.K, g.V, g.CK, g.CV); ok && records.Len()/2 >= scaleWords+a.Blocks.Len() {
-		c.blockAttentionBackwardMatrix(t, g, dOut, out, lse, records, a.withoutContext())
+	if shapes := c.attentionMatrices(a.Heads.Dim, a.Q, a.K, a.V, a.CK, a.CV, dOut, out, g.Q, g.K, g.V, g.CK, g.CV); len(shapes) > 0 && records.Len()/2 >= scaleWords+a.Blocks.Len() {
+		c.blockAttentionBackwardMatrix(shapes, g, dOut, out, lse, records, a.withoutContext())
 		return
 	}
 	h := a.Heads

@@ -50,8 +50,8 @@ func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, long
 		return
 	}
 	work := 4 * float64(n*SegmentRows*h.Query*h.Dim) * float64(longest) / 2
-	if t, ok := c.attentionMatrices(h.Dim, q, k, v, out); ok {
-		c.causalAttentionMatrix(t, out, q, k, v, segments, n, longest, h, work)
+	if shapes := c.attentionMatrices(h.Dim, q, k, v, out); len(shapes) > 0 {
+		c.causalAttentionMatrix(shapes, out, q, k, v, segments, n, longest, h, work)
 		return
 	}
 	rows := SegmentRows * h.share()

@@ -60,14 +60,14 @@ func (t attentionMatrices) kernel(stem string) string {
 	return stem + "." + element + "." + t.matrix.Size()
 }
 
-// attentionMatrices chooses how attention with these operands and results runs on cooperative matrices, if it does.
-func (c *Context) attentionMatrices(dim int, list ...tensors.Tensor) (attentionMatrices, bool) {
+// attentionMatrices lists how attention with these operands and results can run on cooperative matrices, the best first.
+func (c *Context) attentionMatrices(dim int, list ...tensors.Tensor) (shapes []attentionMatrices) {
 	if c.err != nil || c.Dry() || c.PlainAttention || c.RowStable || !c.HasMatrices() {
-		return attentionMatrices{}, false
+		return nil
 	}
 	for _, x := range list {
 		if x.DType != tensors.BF16 || x.Region.Offset%16 != 0 {
-			return attentionMatrices{}, false
+			return nil
 		}
 	}
 	for _, s := range attentionShapes {
@@ -76,26 +76,57 @@ func (c *Context) attentionMatrices(dim int, list ...tensors.Tensor) (attentionM
 			continue
 		}
 		if t.fits(c.Device) {
-			return t, true
+			shapes = append(shapes, t)
 		}
 	}
-	return attentionMatrices{}, false
+	return shapes
+}
+
+// unspilled is the first shape whose kernel the driver compiles without spilling registers, where it tells; the first
+// of all where every one spills.
+func (c *Context) unspilled(shapes []attentionMatrices, kernel func(attentionMatrices) launch) attentionMatrices {
+	if !c.Device.TellsStatistics() || c.tally != nil && c.kernels == nil {
+		return shapes[0]
+	}
+	for _, t := range shapes {
+		s := kernel(t).shader()
+		s.Statistics = true
+		p, err := c.pipeline(s)
+		if err != nil {
+			c.Fail(err)
+			break
+		}
+		if vk.Spills(p.Statistics()) == 0 {
+			return t
+		}
+	}
+	return shapes[0]
+}
+
+// runUnspilled records the kernel of the shape that unspilled chooses.
+func (c *Context) runUnspilled(shapes []attentionMatrices, kernel func(attentionMatrices) launch) {
+	c.run(kernel(c.unspilled(shapes, kernel)))
 }
 
 // blockAttentionMatrix is BlockAttention on cooperative matrices.
-func (c *Context) blockAttentionMatrix(t attentionMatrices, out, lse tensors.Tensor, a BlockInputs) {
-	c.run(launch{kernel: t.kernel("block_attention_t2_forward"), spec: t.spec(), lanes: t.lanes,
-		uses: []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(c.listed(t, a.Blocks, a.magnitudes())),
-			{Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
-		params: a.params(a.Count), groups: fold(a.Heads.KV * ceilDiv(a.Count*a.packed(), t.rows())), work: a.work(4)})
+func (c *Context) blockAttentionMatrix(shapes []attentionMatrices, out, lse tensors.Tensor, a BlockInputs) {
+	blocks := c.listed(shapes[0].matrix, a.Blocks, a.magnitudes())
+	c.runUnspilled(shapes, func(t attentionMatrices) launch {
+		return launch{kernel: t.kernel("block_attention_t2_forward"), spec: t.spec(), lanes: t.lanes,
+			uses: []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(blocks),
+				{Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
+			params: a.params(a.Count), groups: fold(a.Heads.KV * ceilDiv(a.Count*a.packed(), t.rows())), work: a.work(4)}
+	})
 }
 
 // causalAttentionMatrix is CausalAttention of n segments on cooperative matrices.
-func (c *Context) causalAttentionMatrix(t attentionMatrices, out, q, k, v, segments tensors.Tensor, n, longest int, h Heads, work float64) {
-	list := c.listed(t, segments.Slice(0, n), [][]tensors.Tensor{{q}, {k}, {v}})
-	c.run(launch{kernel: t.kernel("causal_attention_t2_forward"), spec: t.spec(), lanes: t.lanes,
-		uses:   []use{in(q), in(k), in(v), in(list), {Tensor: out, access: vk.ReadWrite}},
-		params: h.params(n, SegmentRows, longest, 0), groups: fold(h.KV * ceilDiv(n*SegmentRows*h.share(), t.rows())), work: work})
+func (c *Context) causalAttentionMatrix(shapes []attentionMatrices, out, q, k, v, segments tensors.Tensor, n, longest int, h Heads, work float64) {
+	list := c.listed(shapes[0].matrix, segments.Slice(0, n), [][]tensors.Tensor{{q}, {k}, {v}})
+	c.runUnspilled(shapes, func(t attentionMatrices) launch {
+		return launch{kernel: t.kernel("causal_attention_t2_forward"), spec: t.spec(), lanes: t.lanes,
+			uses:   []use{in(q), in(k), in(v), in(list), {Tensor: out, access: vk.ReadWrite}},
+			params: h.params(n, SegmentRows, longest, 0), groups: fold(h.KV * ceilDiv(n*SegmentRows*h.share(), t.rows())), work: work}
+	})
 }
 
 // magnitudes are the operands of the forward pass that matrices of f16 have one scale for each.
@@ -104,8 +135,8 @@ func (a BlockInputs) magnitudes() [][]tensors.Tensor {
 }
 
 // listed is a list of blocks or segments as the forward passes read it: for matrices of f16, a copy in the workspace behind magnitudes.
-func (c *Context) listed(t attentionMatrices, list tensors.Tensor, magnitudes [][]tensors.Tensor) tensors.Tensor {
-	if t.matrix.BF16 {
+func (c *Context) listed(m vk.Matrix, list tensors.Tensor, magnitudes [][]tensors.Tensor) tensors.Tensor {
+	if m.BF16 {
 		return list
 	}
 	c.Reserve()
@@ -129,27 +160,29 @@ func (c *Context) recordList(words, list tensors.Tensor, magnitudes [][]tensors.
 
 // blockAttentionBackwardMatrix is BlockAttentionBackward on cooperative matrices. In records stand lse and rowsum(dOut·out)
 // of every query row and head, and then what recordList records.
-func (c *Context) blockAttentionBackwardMatrix(t attentionMatrices, g BlockGrads, dOut, out, lse, records tensors.Tensor, a BlockInputs) {
+func (c *Context) blockAttentionBackwardMatrix(shapes []attentionMatrices, g BlockGrads, dOut, out, lse, records tensors.Tensor, a BlockInputs) {
 	h, stats := a.Heads, 2*a.Q.Rows()*a.Heads.Query
 	words := records.View(records.Len())
 	c.blockRecords(words.Slice(0, stats), dOut, out, lse, a, true, true)
 	table := words.Slice(stats, stats+scaleWords+a.Blocks.Len())
-	if t.matrix.BF16 {
+	if shapes[0].matrix.BF16 {
 		c.Copy(table.Slice(scaleWords, table.Len()), a.Blocks)
 	} else {
 		c.recordList(table, a.Blocks, append(a.magnitudes(), []tensors.Tensor{dOut}))
 	}
 	words = words.Slice(0, stats+table.Len())
 	for i, d := range []tensors.Tensor{g.CK, g.CV, g.K, g.V} {
-		c.blockKeysMatrix(t, d, i%2 == 1, i < 2, dOut, words, a)
+		c.blockKeysMatrix(shapes, d, i%2 == 1, i < 2, dOut, words, a)
 	}
-	c.run(launch{kernel: t.kernel("block_attention_t2_backward_q"), spec: t.spec(), lanes: t.lanes,
-		uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(words), {Tensor: g.Q, access: vk.Write}},
-		params: append(a.params(a.Count), uint32(stats)), groups: fold(h.KV * ceilDiv(a.Count*a.packed(), t.rows())), work: a.work(6)})
+	c.runUnspilled(shapes, func(t attentionMatrices) launch {
+		return launch{kernel: t.kernel("block_attention_t2_backward_q"), spec: t.spec(), lanes: t.lanes,
+			uses:   []use{in(a.Q), in(a.K), in(a.V), in(a.CK), in(a.CV), in(dOut), in(words), {Tensor: g.Q, access: vk.Write}},
+			params: append(a.params(a.Count), uint32(stats)), groups: fold(h.KV * ceilDiv(a.Count*a.packed(), t.rows())), work: a.work(6)}
+	})
 }
 
 // blockKeysMatrix computes one gradient d of keys or values: the context's or the blocks' own.
-func (c *Context) blockKeysMatrix(t attentionMatrices, d tensors.Tensor, values, context bool, dOut, words tensors.Tensor, a BlockInputs) {
+func (c *Context) blockKeysMatrix(shapes []attentionMatrices, d tensors.Tensor, values, context bool, dOut, words tensors.Tensor, a BlockInputs) {
 	h := a.Heads
 	k, v, ranges, lists, length := a.K, a.V, a.Blocks, 1, a.Count*a.BlockSize
 	work := float64(6-2*flag(values)) * float64(a.Q.Len()) * float64(a.BlockSize)
@@ -157,21 +190,25 @@ func (c *Context) blockKeysMatrix(t attentionMatrices, d tensors.Tensor, values,
 		k, v, ranges, lists, length = a.CK, a.CV, a.Ranges, a.Sequences, a.Longest
 		work = a.work(6-2*int(flag(values))) - work
 	}
-	tiles := ceilDiv(length, t.rows()) * lists * h.KV
-	if tiles == 0 {
+	if length*lists == 0 {
 		return
 	}
 	parts, to := 1, d
+	pass := func(t attentionMatrices) launch {
+		params := append(h.params(lists, a.BlockSize, length, a.Window), uint32(2*a.Q.Rows()*h.Query), uint32(a.Count), uint32(parts), uint32(d.Len()))
+		return launch{kernel: t.kernel("block_attention_t2_backward_kv"), spec: t.spec(flag(values), flag(context)), lanes: t.lanes,
+			uses:   []use{in(a.Q), in(dOut), in(words), in(k), in(v), {Tensor: to, access: vk.Write}, in(ranges)},
+			params: params, groups: fold(ceilDiv(length, t.rows()) * lists * h.KV * parts), work: work}
+	}
+	t := c.unspilled(shapes, pass)
 	if context {
+		tiles := ceilDiv(length, t.rows()) * lists * h.KV
 		parts = max(1, min(ceilDiv(2*c.busyTiles(), tiles), splitMost, c.workspaceFloats()/d.Len()))
 	}
 	if parts > 1 {
 		to = c.scratch(parts * d.Len())
 	}
-	params := append(h.params(lists, a.BlockSize, length, a.Window), uint32(2*a.Q.Rows()*h.Query), uint32(a.Count), uint32(parts), uint32(d.Len()))
-	c.run(launch{kernel: t.kernel("block_attention_t2_backward_kv"), spec: t.spec(flag(values), flag(context)), lanes: t.lanes,
-		uses:   []use{in(a.Q), in(dOut), in(words), in(k), in(v), {Tensor: to, access: vk.Write}, in(ranges)},
-		params: params, groups: fold(tiles * parts), work: work})
+	c.run(pass(t))
 	if parts > 1 {
 		whole := wholeMatrix(d)
 		c.reduceSplits(gemm{C: whole, D: whole, m: whole.rows, n: whole.cols}, to, parts)

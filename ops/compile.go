@@ -15,36 +15,39 @@ type Compiled struct {
 	Figures []vk.Statistic
 }
 
-// NewCompiling returns a Context that allocates and runs nothing, as NewCounting's, but compiles the kernels
-// that the ops would run.
-func NewCompiling(d *vk.Device) (*Context, *Tally) {
-	c, t := NewCounting(d.Info)
-	c.Device, c.statistics, c.kernels = d, true, map[kernelKey]*vk.Pipeline{}
-	c.NoTexels = !d.FastTexels
-	return c, t
+// Compare orders kernels by name and constants.
+func (k Compiled) Compare(o Compiled) int {
+	return cmp.Or(cmp.Compare(k.Kernel, o.Kernel), slices.Compare(k.Spec, o.Spec))
 }
 
-// Compiled lists the kernels that were compiled, by name and constants.
+// NewCompiling returns a Context that allocates and runs nothing, but compiles the kernels that the ops would run.
+func NewCompiling(d *vk.Device) *Context {
+	c, _ := NewCounting(d.Info)
+	c.Device, c.statistics, c.kernels = d, true, map[kernelKey]*vk.Pipeline{}
+	c.NoTexels = !d.FastTexels
+	return c
+}
+
+// Compiled lists the kernels that were compiled, in the order of Compare.
 func (c *Context) Compiled() []Compiled {
 	list := make([]Compiled, 0, len(c.kernels))
 	for k, p := range c.kernels {
 		list = append(list, Compiled{k.name, slices.Clone(k.spec[:k.count]), p.Statistics()})
 	}
-	slices.SortFunc(list, func(a, b Compiled) int {
-		return cmp.Or(cmp.Compare(a.Kernel, b.Kernel), slices.Compare(a.Spec, b.Spec))
-	})
+	slices.SortFunc(list, Compiled.Compare)
 	return list
 }
 
-// Alternatives is the number of ways in which kernels on cooperative matrices may be divided; 0 where there are none.
+// Alternatives is the number of ways in which kernels on cooperative matrices may be divided; 0 where the tier has none, and on
+// CPU devices, which compile the large ones for minutes and never take them.
 func (c *Context) Alternatives() int {
-	if !c.HasMatrices() {
+	if !c.HasMatrices() || c.Device.CPU {
 		return 0
 	}
 	return max(len(subgroupShapes)+len(workgroupShapes), len(attentionShapes))
 }
 
-// Alternative makes ops on cooperative matrices take the kernels divided in the i-th way, of those that can run what is asked for.
+// Alternative makes ops on cooperative matrices take kernels divided in the i-th way, of those that can run what is asked for.
 func (c *Context) Alternative(i int) {
 	c.pick = func(_ gemm, list []gemmTile) gemmTile { return list[min(i, len(list)-1)] }
 	c.shape = &attentionShapes[min(i, len(attentionShapes)-1)]

@@ -331,6 +331,7 @@ func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {
 	if s.SPIRV, err = shaders.SPIRV(s.Name); err != nil {
 		return nil, err
 	}
+	s.Statistics = s.Statistics || c.statistics
 	p, err := c.Device.Compile(s)
 	if err != nil {
 		hint := "the driver does not compile this kernel; run `vkdomino doctor`"

@@ -98,30 +98,27 @@ func vectors(t tensors.Tensor, cols int) bool {
 	return cols%4 == 0 && t.Region.Offset/int64(t.DType.Size())%4 == 0
 }
 
+// shader is the kernel of a launch; what it needs of the driver.
+func (l launch) shader() vk.Shader {
+	s := vk.Shader{Name: l.kernel, Buffers: len(l.uses), PushBytes: 4 * (len(l.uses) + len(l.params)), Spec: l.spec, Lanes: l.lanes}
+	for i, u := range l.uses {
+		s.Texels |= flag(u.texels) << i
+	}
+	return s
+}
+
 // run records a kernel.
 func (c *Context) run(l launch) {
 	if c.err != nil || c.Dry() {
 		return
 	}
-	push := make([]uint32, 0, len(l.uses)+len(l.params))
-	binds := make([]vk.Bind, len(l.uses))
-	texels := uint32(0)
-	for i, u := range l.uses {
-		texels |= flag(u.texels) << i
-		base := u.Region.Offset / vk.Align * vk.Align
-		push = append(push, uint32((u.Region.Offset-base)/int64(u.DType.Size())))
-		bytes := u.Region.Bytes + u.Region.Offset - base
-		binds[i] = vk.Bind{Region: vk.Region{Buffer: u.Region.Buffer, Offset: base, Bytes: (bytes + 15) / 16 * 16}, Access: u.access}
-	}
-	push = append(push, l.params...)
 	if c.tally != nil {
 		c.tally.add(l.kernel, l.work)
 		if c.kernels == nil {
 			return
 		}
 	}
-	p, err := c.pipeline(vk.Shader{Name: l.kernel, Buffers: len(binds), Texels: texels, PushBytes: 4 * len(push), Spec: l.spec, Lanes: l.lanes,
-		Statistics: c.statistics})
+	p, err := c.pipeline(l.shader())
 	if err != nil {
 		c.Fail(err)
 		return
@@ -129,5 +126,14 @@ func (c *Context) run(l launch) {
 	if c.idle() {
 		return
 	}
+	push := make([]uint32, 0, len(l.uses)+len(l.params))
+	binds := make([]vk.Bind, len(l.uses))
+	for i, u := range l.uses {
+		base := u.Region.Offset / vk.Align * vk.Align
+		push = append(push, uint32((u.Region.Offset-base)/int64(u.DType.Size())))
+		bytes := u.Region.Bytes + u.Region.Offset - base
+		binds[i] = vk.Bind{Region: vk.Region{Buffer: u.Region.Buffer, Offset: base, Bytes: (bytes + 15) / 16 * 16}, Access: u.access}
+	}
+	push = append(push, l.params...)
 	c.recorder.Dispatch(vk.Dispatch{Pipeline: p, Binds: binds, Push: asBytes(push), Groups: l.groups, Work: l.work})
 }

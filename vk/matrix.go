@@ -129,12 +129,14 @@ type Statistic struct {
 	Value uint64
 }
 
+// TellsStatistics reports whether the driver tells what its compiler made of a pipeline.
+func (d *Device) TellsStatistics() bool { return d.statistics }
+
 // Statistics is what the driver tells of a pipeline compiled with Shader.Statistics: nothing
 // where it does not tell.
-func (p *Pipeline) Statistics() []Statistic {
-	if !p.statistics {
-		return nil
-	}
+func (p *Pipeline) Statistics() []Statistic { return p.statistics }
+
+func (p *Pipeline) readStatistics() []Statistic {
 	var list [mostStatistics]C.shim_statistic
 	n := C.shim_statistics(unsafe.Pointer(p.device.handle), unsafe.Pointer(p.handle), &list[0], mostStatistics)
 	figures := make([]Statistic, 0, n)
@@ -146,13 +148,20 @@ func (p *Pipeline) Statistics() []Statistic {
 	return figures
 }
 
-// Spills is the sum of the figures that name spilled registers or memory for them: NVIDIA's
-// "Local Memory Size", RADV's "Spilled SGPRs", "Spilled VGPRs" and "Scratch size", ANV's "Spill count".
+// Spills is the sum of the figures that name memory for spilled registers, or such registers: NVIDIA's "Local Memory
+// Size", NVK's "SLM size" and "Spills to memory", RADV's "Spilled VGPRs" and "Scratch size", ANV's "Spill count",
+// Honeykrisp's "Spills". What is kept in other registers does not count: NVK's "Spills to reg", RADV's "Spilled SGPRs".
 func Spills(figures []Statistic) (n uint64) {
 	for _, s := range figures {
 		name := strings.ToLower(s.Name)
-		if strings.Contains(name, "spill") || strings.Contains(name, "scratch") || strings.Contains(name, "local memory") {
-			n += s.Value
+		if strings.Contains(name, "to reg") || strings.Contains(name, "sgpr") {
+			continue
+		}
+		for _, word := range []string{"spill", "scratch", "local memory", "slm"} {
+			if strings.Contains(name, word) {
+				n += s.Value
+				break
+			}
 		}
 	}
 	return n

@@ -26,7 +26,7 @@ type Pipeline struct {
 	device     *Device
 	buffers    int
 	texels     uint32
-	statistics bool
+	statistics []Statistic
 	pushBytes  int
 	module     vulkan.ShaderModule
 	setLayout  vulkan.DescriptorSetLayout
@@ -53,11 +53,14 @@ func (d *Device) Compile(s Shader) (*Pipeline, error) {
 		return nil, fmt.Errorf("vk: pipeline %s: %d buffers (at most %d), %d push bytes (at most %d), %d words of SPIR-V",
 			s.Name, s.Buffers, MaxBuffers, s.PushBytes, MaxPushBytes, len(s.SPIRV))
 	}
-	p := &Pipeline{Name: s.Name, device: d, buffers: s.Buffers, texels: s.Texels, pushBytes: s.PushBytes,
-		statistics: s.Statistics && d.statistics}
+	s.Statistics = s.Statistics && d.statistics
+	p := &Pipeline{Name: s.Name, device: d, buffers: s.Buffers, texels: s.Texels, pushBytes: s.PushBytes}
 	if err := p.create(s); err != nil {
 		p.destroy()
 		return nil, fmt.Errorf("vk: pipeline %s: %w", s.Name, err)
+	}
+	if s.Statistics {
+		p.statistics = p.readStatistics()
 	}
 	d.pipelines = append(d.pipelines, p)
 	return p, nil
@@ -87,7 +90,7 @@ func (p *Pipeline) create(s Shader) error {
 		first = (*C.uint32_t)(unsafe.Pointer(&s.Spec[0]))
 	}
 	var handle unsafe.Pointer
-	r := C.shim_create_pipeline(unsafe.Pointer(d.handle), unsafe.Pointer(p.module), unsafe.Pointer(p.layout), size, cbool(full), cbool(p.statistics), C.uint32_t(len(s.Spec)), first, &handle)
+	r := C.shim_create_pipeline(unsafe.Pointer(d.handle), unsafe.Pointer(p.module), unsafe.Pointer(p.layout), size, cbool(full), cbool(s.Statistics), C.uint32_t(len(s.Spec)), first, &handle)
 	p.handle = vulkan.Pipeline(handle)
 	return check(vulkan.Result(r), "vkCreateComputePipelines")
 }

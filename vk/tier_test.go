@@ -74,11 +74,15 @@ func TestTierThatADeviceLacks(t *testing.T) {
 	})
 }
 
-// TestSpills adds the figures that name spilled registers or memory for them, by the names of several drivers.
+// TestSpills adds the figures that name spilled registers or memory for them, by the names of several drivers; what went to
+// other registers does not count.
 func TestSpills(t *testing.T) {
 	require.Zero(t, vk.Spills(nil))
 	require.Zero(t, vk.Spills([]vk.Statistic{{Name: "Register Count", Value: 255}, {Name: "Shared Memory Size", Value: 40960}, {Name: "VGPRs", Value: 96}}))
-	for _, name := range []string{"Local Memory Size", "Spilled VGPRs", "Scratch size", "Spill count"} {
+	for _, name := range []string{"Spills to reg", "Fills from reg", "Spilled SGPRs", "Pre-Sched VGPRs"} {
+		require.Zero(t, vk.Spills([]vk.Statistic{{Name: name, Value: 8}}), name)
+	}
+	for _, name := range []string{"Local Memory Size", "Spilled VGPRs", "Scratch size", "Spill count", "SLM size", "Spills to memory", "Spills"} {
 		require.EqualValues(t, 8, vk.Spills([]vk.Statistic{{Name: "Register Count", Value: 255}, {Name: name, Value: 8}}), name)
 	}
 }

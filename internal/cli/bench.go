@@ -36,14 +36,31 @@ type benchFlags struct {
 }
 
 func (f *benchFlags) add(cmd *cobra.Command, runs int) {
-	cmd.Flags().IntVar(&f.device, "device", -1, "the device's number; -1 is the best one")
+	f.addDevice(cmd)
 	cmd.Flags().IntVar(&f.runs, "runs", runs, "timed runs of each figure")
+}
+
+// addDevice adds the flags of benchmarks that time nothing.
+func (f *benchFlags) addDevice(cmd *cobra.Command) {
+	f.runs = 1
+	cmd.Flags().IntVar(&f.device, "device", -1, "the device's number; -1 is the best one")
 	cmd.Flags().StringVar(&f.precision, "precision", "bf16", "of weights and activations: bf16 or f32")
 	cmd.Flags().StringVar(&f.json, "json", "", "write the figures to this file as well")
 }
 
-// measure opens the device and calls do; what it returns goes to the file of --json.
-func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error)) (err error) {
+// measure calls do with a context on the device; what it returns goes to the file of --json.
+func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error)) error {
+	return f.withDevice(cmd, func(d *vk.Device, dtype tensors.DType, out io.Writer) (any, error) {
+		c, err := newContext(d)
+		if err != nil {
+			return nil, err
+		}
+		return do(c, dtype, out)
+	})
+}
+
+// withDevice opens the device and calls do; what it returns goes to the file of --json.
+func (f *benchFlags) withDevice(cmd *cobra.Command, do func(d *vk.Device, dtype tensors.DType, out io.Writer) (any, error)) (err error) {
 	dtype, err := parsePrecision(f.precision)
 	if err != nil {
 		return err
@@ -61,11 +78,7 @@ func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype t
 	defer closeDevice(device, &err)
 	out := cmd.OutOrStdout()
 	printBenchDevice(out, device)
-	c, err := newContext(device)
-	if err != nil {
-		return err
-	}
-	report, err := do(c, dtype, out)
+	report, err := do(device, dtype, out)
 	if err != nil || f.json == "" {
 		return err
 	}

@@ -53,6 +53,33 @@ func TestBenchStep(t *testing.T) {
 	require.Positive(t, got.Report.Memory.Planned)
 }
 
+// TestBenchKernels: a driver that does not tell of its compiler is refused with a hint; one that does gets a table.
+func TestBenchKernels(t *testing.T) {
+	out, err := runBench(t, "kernels", "--preset", "toy", "--anchors", "2", "--length", "24", "--vocab", "128")
+	if err == nil {
+		require.Contains(t, out, "of the usual ones spill registers")
+		return
+	}
+	require.ErrorContains(t, err, "does not tell what its compiler does")
+	require.Equal(t, fail.Other, fail.CodeOf(err))
+	require.Contains(t, fail.HintOf(err), "docs/benchmarks.md")
+}
+
+// TestPrintCompiled: figures stand in their columns under any driver's names, and what spills is counted where it is usual.
+func TestPrintCompiled(t *testing.T) {
+	var out bytes.Buffer
+	printCompiled(&out, &bench.KernelsReport{Preset: "toy", Precision: "bf16", Kernels: []bench.CompiledKernel{
+		{Name: "a", Spec: []uint32{64, 1}, Usual: true, Figures: map[string]uint64{"VGPRs": 48, "Pre-Sched VGPRs": 40, "LDS size": 1024, "Subgroups per SIMD": 16, "Instructions": 201, "Code size": 1020, "Inverse Throughput": 575}},
+		{Name: "b", Usual: true, Spills: 7, Figures: map[string]uint64{"Number of GPRs": 24, "Static cycle count": 721}},
+		{Name: "c", Spills: 9},
+	}})
+	lines := strings.Split(out.String(), "\n")
+	require.Equal(t, []string{"a", "0", "48", "1024", "16", "201", "1020", "575", "64", "1"}, strings.Fields(lines[2]))
+	require.Equal(t, []string{"b", "7", "24", "-", "-", "-", "-", "721"}, strings.Fields(lines[3]))
+	require.Equal(t, []string{"*", "c", "9", "-", "-", "-", "-", "-", "-"}, strings.Fields(lines[4]))
+	require.Equal(t, "3 kernels, 1 of the usual ones spill registers", lines[5])
+}
+
 // TestPrintPeak: matrices have a line where the tier has them, those of a workgroup with their shape.
 func TestPrintPeak(t *testing.T) {
 	var out bytes.Buffer

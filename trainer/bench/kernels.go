@@ -1,15 +1,18 @@
 package bench
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
+	"vkdomino/internal/fail"
 	"vkdomino/ops"
 	"vkdomino/tensors"
 	"vkdomino/trainer"
 	"vkdomino/vk"
 )
 
-// KernelsReport is what the driver's compiler makes of the kernels of a training step.
+// KernelsReport is what the driver's compiler made of the kernels of a training step.
 type KernelsReport struct {
 	Preset    string           `json:"preset"`
 	Precision string           `json:"precision"`
@@ -21,19 +24,18 @@ type KernelsReport struct {
 type CompiledKernel struct {
 	Name string   `json:"kernel"`
 	Spec []uint32 `json:"constants"`
-	// Usual says that the step takes it where nothing was measured; the others are there for the tuner to choose.
+	// Usual says that the step takes it where nothing was measured; the others are there to be chosen.
 	Usual   bool              `json:"usual"`
-	Figures map[string]uint64 `json:"figures"` // under the driver's names
-	Spills  uint64            `json:"spills"`  // registers and bytes of spilled registers, of vk.Spills
-	figures []vk.Statistic
+	Spills  uint64            `json:"spills"`  // see vk.Spills
+	Figures map[string]uint64 `json:"figures"` // under the driver's names; empty where the driver does not tell
 }
 
-// Figure is the first figure whose name holds one of the given words, in the order of the words.
-func (k CompiledKernel) Figure(words ...string) (uint64, bool) {
-	for _, w := range words {
-		for _, f := range k.figures {
-			if strings.Contains(strings.ToLower(f.Name), w) {
-				return f.Value, true
+// Figure is the figure with the first of the given names that the driver uses, in any case of letters.
+func (k CompiledKernel) Figure(names ...string) (value uint64, ok bool) {
+	for _, want := range names {
+		for name, v := range k.Figures {
+			if strings.EqualFold(name, want) {
+				return v, true
 			}
 		}
 	}
@@ -41,16 +43,19 @@ func (k CompiledKernel) Figure(words ...string) (uint64, bool) {
 }
 
 // Kernels compiles every kernel of a preset's training step, with the target's forward pass and the update, and those
-// that may be chosen instead, and lists what the driver tells of them. Nothing is allocated and nothing runs.
+// on cooperative matrices that may be chosen instead. Nothing is allocated on the device and nothing runs.
 func Kernels(d *vk.Device, p Preset, dtype tensors.DType) (*KernelsReport, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
+	}
+	if !p.Optimizer {
+		return nil, fail.New(fail.Usage, "leave --optimizer out, or take another preset", "bench: kernels: the step has no update; want one with it")
 	}
 	b, _, err := p.microBatch()
 	if err != nil {
 		return nil, err
 	}
-	c, _ := ops.NewCompiling(d)
+	c := ops.NewCompiling(d)
 	e, err := trainer.NewEngine(c, p.EngineConfig(dtype, true, d.MaxBindingBytes))
 	if err != nil {
 		return nil, err
@@ -62,21 +67,22 @@ func Kernels(d *vk.Device, p Preset, dtype tensors.DType) (*KernelsReport, error
 	if err := step(); err != nil {
 		return nil, err
 	}
-	r := &KernelsReport{Preset: p.Name, Precision: strings.ToLower(dtype.String()), Device: DeviceOf(d)}
-	usual := len(c.Compiled())
-	_ = usual
+	usual := c.Compiled()
 	for i := range c.Alternatives() {
 		c.Alternative(i)
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
+	r := &KernelsReport{Preset: p.Name, Precision: strings.ToLower(dtype.String()), Device: DeviceOf(d)}
 	for _, k := range c.Compiled() {
-		figures := map[string]uint64{}
+		_, isUsual := slices.BinarySearchFunc(usual, k, ops.Compiled.Compare)
+		row := CompiledKernel{Name: k.Kernel, Spec: k.Spec, Usual: isUsual, Spills: vk.Spills(k.Figures), Figures: map[string]uint64{}}
 		for _, f := range k.Figures {
-			figures[f.Name] = f.Value
+			row.Figures[f.Name] = f.Value
 		}
-		r.Kernels = append(r.Kernels, CompiledKernel{k.Kernel, k.Spec, false, figures, vk.Spills(k.Figures), k.Figures})
+		r.Kernels = append(r.Kernels, row)
 	}
+	slices.SortStableFunc(r.Kernels, func(a, b CompiledKernel) int { return cmp.Compare(a.Name, b.Name) })
 	return r, nil
 }
