@@ -53,7 +53,7 @@ func (c *Context) GradNorm(norm tensors.Tensor, grads []tensors.Tensor, losses t
 		}
 		total = c.sumOf(sums, lossCount)
 	}
-	c.run(launch{kernel: "clip", uses: []use{out(norm), in(square), in(total)},
+	c.run(launch{kernel: "clip", spec: []uint32{uint32(c.Device.SubgroupSize)}, uses: []use{out(norm), in(square), in(total)},
 		params: []uint32{f32bits(maxNorm)}, groups: [3]uint32{1, 1, 1}})
 }
 

@@ -3,7 +3,7 @@
 // from the sums of the squares and of the losses. Where they are not finite the coefficient is 0.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
-layout(local_size_x = 1) in;
+layout(local_size_x_id = 0) in; // one subgroup, of which one invocation works
 F32_BUFFER(0, Norm)
 F32_BUFFER(1, Sum)
 F32_BUFFER(2, Losses)
@@ -12,6 +12,7 @@ layout(push_constant) uniform Push { uint norm0, sum0, losses0; float maxNorm; }
 bool is_finite(float x) { return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u; }
 
 void main() {
+	if (gl_LocalInvocationIndex > 0u) return;
 	float sum = F32_LOAD(Sum, sum0);
 	bool finite = is_finite(sum) && is_finite(F32_LOAD(Losses, losses0));
 	float norm = sqrt(sum);

@@ -57,10 +57,16 @@ const (
 	newestVersion   = 0x00010500 // SPIR-V 1.5, of Vulkan 1.2
 	matrix2Version  = 0x00010600 // SPIR-V 1.6, of Vulkan 1.3
 	opExtInst       = 12
+	opExecutionMode = 16
 	opCapability    = 17
+	opSpecComposite = 51
 	opDecorate      = 71
 	decorateBinding = 33
 	decorateSet     = 34
+	decorateBuiltIn = 11
+	workgroupSize   = 25 // the built-in that specialisation sets
+	modeLocalSize   = 17
+	largestSubgroup = 128
 	mostBindings    = 8
 )
 
@@ -100,8 +106,13 @@ func names(t *testing.T) []string {
 
 // faults lists what a module has that the portable baseline and more, by number, have not.
 func faults(list []instruction, more map[uint32]string) (found []string) {
+	var invocations, size uint32 // that the module fixes, and the number of the built-in
 	for _, i := range list {
 		switch i.op {
+		case opExecutionMode:
+			if i.operands[1] == modeLocalSize {
+				invocations = i.operands[2]
+			}
 		case opCapability:
 			if capabilities[i.operands[0]] == "" && more[i.operands[0]] == "" {
 				found = append(found, "a capability beyond the baseline")
@@ -111,14 +122,24 @@ func faults(list []instruction, more map[uint32]string) (found []string) {
 				found = append(found, name)
 			}
 		case opDecorate:
+			if i.operands[1] == decorateBuiltIn && i.operands[2] == workgroupSize {
+				size = i.operands[0]
+			}
 			if i.operands[1] == decorateBinding && i.operands[2] >= mostBindings || i.operands[1] == decorateSet && i.operands[2] != 0 {
 				found = append(found, "a binding beyond 8 of set 0")
+			}
+		case opSpecComposite:
+			if i.operands[1] == size {
+				invocations = 0
 			}
 		default:
 			if name := floatAtomics[i.op]; name != "" {
 				found = append(found, name)
 			}
 		}
+	}
+	if invocations%largestSubgroup != 0 {
+		found = append(found, "a workgroup that is no whole number of subgroups")
 	}
 	return found
 }
@@ -158,6 +179,7 @@ func TestFaultsAreSeen(t *testing.T) {
 		{opCapability, 6033}, {opCapability, 10}, // AtomicFloat32AddEXT, Float64
 		{opExtInst, 1, 2, 3, 13, 4}, {opExtInst, 1, 2, 3, 14, 4}, // sin, cos
 		{opDecorate, 7, decorateBinding, 8}, {opDecorate, 7, decorateSet, 1},
+		{opExecutionMode, 1, modeLocalSize, 64, 1, 1},
 	} {
 		bad := append(slices.Clone(words), planted...)
 		bad[len(words)] |= uint32(len(planted)) << 16
