@@ -3,6 +3,7 @@ package ops
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 	"unsafe"
@@ -36,6 +37,8 @@ type Context struct {
 	PlainAttention bool
 
 	recorder   *vk.Recorder
+	ahead      *List                                  // what is recorded now, see Ahead
+	running    *List                                  // see Start
 	pick       func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: tuned or usualTile
 	shape      *attentionShape                        // of attention on cooperative matrices; nil: the first that fits
 	tuning     *Tuning
@@ -172,23 +175,26 @@ func (c *Context) Plan() ([]Allocation, int64) {
 // Submit runs what was recorded, in order, and waits. It returns the first
 // error since the last Submit and clears it.
 func (c *Context) Submit() error {
-	err := c.err
-	c.err = nil
+	err := c.takeErr()
 	if c.idle() {
 		return err
 	}
 	if err != nil {
-		c.recorder = c.Device.NewRecorder()
+		c.recorder.Drop()
 		return err
-	}
-	if !c.clocked() {
-		return c.recorder.Submit()
 	}
 	if err := c.recorder.Submit(); err != nil {
 		return err
 	}
 	c.readPhases()
 	return nil
+}
+
+// takeErr is Err, which it clears.
+func (c *Context) takeErr() error {
+	err := c.err
+	c.err = nil
+	return err
 }
 
 // Beside records a chain of ops whose results are needed later: its commands run between those
@@ -205,7 +211,7 @@ func (c *Context) Beside(record func()) {
 	c.workspace, c.other = c.other, c.workspace
 }
 
-// Upload writes raw elements to t. The device must be idle.
+// Upload writes raw elements to t, at once; within Ahead when the list starts.
 func (c *Context) Upload(t tensors.Tensor, data []byte) {
 	if c.err != nil || c.idle() {
 		return
@@ -214,12 +220,20 @@ func (c *Context) Upload(t tensors.Tensor, data []byte) {
 		c.failf("upload %s: want %d bytes, got %d", t.Name, t.Bytes(), len(data))
 		return
 	}
+	if c.ahead != nil {
+		c.ahead.uploads = append(c.ahead.uploads, upload{t, slices.Clone(data)})
+		return
+	}
+	c.write(t, data)
+}
+
+func (c *Context) write(t tensors.Tensor, data []byte) {
 	if err := c.Device.Write(t.Region, data); err != nil {
 		c.Fail(fmt.Errorf("ops: upload %s: %w", t.Name, err))
 	}
 }
 
-// UploadF32 writes values to t in its own dtype (F32 or BF16). The device must be idle.
+// UploadF32 writes values to t in its own dtype (F32 or BF16), see Upload.
 func (c *Context) UploadF32(t tensors.Tensor, values []float32) {
 	switch t.DType {
 	case tensors.F32:
@@ -231,10 +245,10 @@ func (c *Context) UploadF32(t tensors.Tensor, values []float32) {
 	}
 }
 
-// UploadI32 writes integers to t. The device must be idle.
+// UploadI32 writes integers to t, see Upload.
 func (c *Context) UploadI32(t tensors.Tensor, values []int32) { c.Upload(t, asBytes(values)) }
 
-// Download reads raw elements of t. The device must be idle.
+// Download reads raw elements of t, as what was started leaves them. A counting Context reads zeros.
 func (c *Context) Download(t tensors.Tensor) ([]byte, error) {
 	if c.Dry() {
 		return nil, errors.New("ops: download from a dry context")
@@ -249,7 +263,7 @@ func (c *Context) Download(t tensors.Tensor) ([]byte, error) {
 	return data, nil
 }
 
-// Float32s reads t (F32 or BF16) as float32 values. The device must be idle.
+// Float32s reads t (F32 or BF16) as float32 values, see Download.
 func (c *Context) Float32s(t tensors.Tensor) ([]float32, error) {
 	data, err := c.Download(t)
 	if err != nil {
@@ -265,7 +279,7 @@ func (c *Context) Float32s(t tensors.Tensor) ([]float32, error) {
 	return out, nil
 }
 
-// Int32s reads t as integers. The device must be idle.
+// Int32s reads t as integers, see Download.
 func (c *Context) Int32s(t tensors.Tensor) ([]int32, error) {
 	data, err := c.Download(t)
 	if err != nil {

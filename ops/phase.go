@@ -28,8 +28,11 @@ func (c *Context) PhaseTimes() map[string]time.Duration {
 	return times
 }
 
-// readPhases adds up the phases of the list of commands that has just run.
+// readPhases adds up the phases of the list of commands that was just waited for.
 func (c *Context) readPhases() {
+	if !c.clocked() {
+		return
+	}
 	marks := c.Device.Marks()
 	if c.phases == nil {
 		c.phases = map[string]time.Duration{}

@@ -1,10 +1,13 @@
 package trainer
 
 import (
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"vkdomino/domino"
 	"vkdomino/tensors"
 )
 
@@ -56,4 +59,68 @@ func TestChainsBesideChangeNoBit(t *testing.T) {
 		return optimizerState(t, e)
 	}
 	requireSameBits(t, run(true), run(false))
+}
+
+// TestPreparingAheadChangesNoBit compares steps that are prepared while the one before runs, in one micro-batch and in
+// two, with steps one by one. The update of one of them is skipped: the next must know it.
+func TestPreparingAheadChangesNoBit(t *testing.T) {
+	inputs := func() (list []StepInput) {
+		for i := range 5 {
+			in := StepInput{Batches: []MicroBatch{smallBatch()}, Lambda: 1 - float64(i)/5, LR: 1e-2}
+			if i%2 == 1 {
+				in.Batches = append(in.Batches, row(smallBatch(), 1))
+			}
+			list = append(list, in)
+		}
+		return list
+	}
+	spoil := func(e *Engine, i int) { // the third step is not finite
+		p := domino.Params(e.Config.Draft)[0]
+		value, ok := map[int]float64{2: math.NaN(), 3: 0.01}[i]
+		if ok {
+			require.NoError(t, e.Draft.Params.Set(e.Context, p.Name, slices.Repeat([]float32{float32(value)}, p.Size())))
+		}
+	}
+	run := func(ahead bool, edit func(*EngineConfig)) (map[string][]float32, []float64) {
+		e, _ := newSmall(t, smallConfig(edit))
+		list := inputs()
+		var losses []float64
+		next, err := e.Prepare(list[0])
+		require.NoError(t, err)
+		for i := range list {
+			spoil(e, i)
+			prepare := func() {
+				if i+1 < len(list) {
+					next, err = e.Prepare(list[i+1])
+				}
+			}
+			meanwhile, after := func() {}, prepare
+			if ahead {
+				meanwhile, after = prepare, meanwhile
+			}
+			out, runErr := e.Run(next, meanwhile)
+			require.NoError(t, runErr)
+			after()
+			require.NoError(t, err)
+			require.Equal(t, i != 2, out.Applied)
+			if out.Applied {
+				losses = append(losses, out.Metrics.Loss)
+			}
+		}
+		return optimizerState(t, e), losses
+	}
+	for name, edit := range map[string]func(*EngineConfig){
+		"domino": func(*EngineConfig) {},
+		"dpace": func(c *EngineConfig) { // which decides between its commands
+			plainDFlash(c)
+			c.Labels.Objective = domino.ObjectiveDPACE
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state, losses := run(false, edit)
+			gotState, gotLosses := run(true, edit)
+			require.Equal(t, losses, gotLosses)
+			requireSameBits(t, state, gotState)
+		})
+	}
 }

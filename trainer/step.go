@@ -26,86 +26,186 @@ type StepResult struct {
 	NonFinite string
 }
 
-// Gradients runs the micro-batches of a step and leaves their summed gradients in the
-// draft's parameters, without an update.
-func (e *Engine) Gradients(batches []MicroBatch, lambda float64) (*StepResult, error) {
-	return e.micros(batches, lambda, func(*StepResult, *domino.Micro) {})
+// StepInput is what an optimizer step is made from.
+type StepInput struct {
+	Batches    []MicroBatch
+	Lambda, LR float64
+	// NoUpdate leaves the summed gradients in the draft's parameters, without clipping and update.
+	NoUpdate bool
 }
 
-// micros runs the micro-batches of a step. Each is one submission, and finish adds to the last:
-// it is given what the earlier ones reported.
-func (e *Engine) micros(batches []MicroBatch, lambda float64, finish func(*StepResult, *domino.Micro)) (*StepResult, error) {
-	micros, err := e.plan(batches, lambda)
-	if err != nil {
-		return nil, err
+// Prepared is a step of which all that needs no device is done: its micro-batches are planned, and the commands of
+// the first are recorded, unless the objective decides between them.
+type Prepared struct {
+	StepInput
+	micros []*domino.Micro
+	first  *ops.List // nil where Run records it
+}
+
+// Drop gives up a step that was not run.
+func (p *Prepared) Drop() {
+	if p != nil {
+		p.first.Drop()
 	}
-	if len(micros) == 0 {
-		return nil, fmt.Errorf("trainer: step: want at least one micro-batch")
-	}
-	c := e.Context
-	c.Phase(ops.PhaseOptimizer)
-	e.Draft.Params.StartGrads(c)
-	sums := make([]domino.Sums, len(micros))
-	out := &StepResult{}
-	for i, m := range micros {
-		e.Draft.Upload(c, m)
-		if !e.Config.GivenFeatures {
-			c.Phase(ops.PhaseTarget)
-			m.Hidden = e.recordTarget(m.Layout, batches[i].IDs)
-		}
-		if err := e.Draft.Record(c, m); err != nil {
-			return nil, err
-		}
-		if i == len(micros)-1 {
-			e.Draft.Params.FinishGrads(c)
-			finish(out, m)
-		}
-		if err := c.Submit(); err != nil {
-			return nil, err
-		}
-		results, err := e.Draft.Results(c, m)
-		if err != nil {
-			return nil, err
-		}
-		if row := results.FirstNonFinite(); row >= 0 && out.NonFinite == "" {
-			out.NonFinite = fmt.Sprintf("micro-batch %d, head row %d (token %d)", i, row, m.Targets.Label[row])
-		}
-		if sums[i], err = domino.Reduce(m.Targets, results, e.Config.Loss); err != nil {
-			return nil, err
-		}
-	}
-	out.Metrics = domino.StepMetrics(sums, lambda, e.Config.Loss)
-	return out, nil
 }
 
 // Step does one optimizer step: gradients of all micro-batches, clipping, AdamW. Whether the
 // last micro-batch's losses and the norm are finite is decided on the device, which makes no
 // update where they are not: nothing waits between the gradients and the update.
 func (e *Engine) Step(batches []MicroBatch, lambda, lr float64) (*StepResult, error) {
-	if e.Config.NoOptimizer {
+	return e.prepareAndRun(StepInput{Batches: batches, Lambda: lambda, LR: lr})
+}
+
+// Gradients runs the micro-batches of a step and leaves their summed gradients in the
+// draft's parameters, without an update.
+func (e *Engine) Gradients(batches []MicroBatch, lambda float64) (*StepResult, error) {
+	return e.prepareAndRun(StepInput{Batches: batches, Lambda: lambda, NoUpdate: true})
+}
+
+func (e *Engine) prepareAndRun(in StepInput) (*StepResult, error) {
+	p, err := e.Prepare(in)
+	if err != nil {
+		return nil, err
+	}
+	return e.Run(p, func() {})
+}
+
+// Prepare plans a step and records its first micro-batch. Another step may run meanwhile.
+func (e *Engine) Prepare(in StepInput) (*Prepared, error) {
+	if e.Config.NoOptimizer && !in.NoUpdate {
 		return nil, errors.New("trainer: step: this engine has gradients alone")
 	}
-	c, cfg, params := e.Context, e.Config, e.Draft.Params
-	out, err := e.micros(batches, lambda, func(before *StepResult, last *domino.Micro) {
-		c.Phase(ops.PhaseOptimizer)
-		c.GradNorm(e.norm, params.Grads(), e.Draft.Losses(last), cfg.MaxGradNorm)
-		if before.NonFinite == "" {
-			params.Update(c, e.norm, ops.AdamWParams{LR: lr, Beta1: cfg.Beta1, Beta2: cfg.Beta2, Eps: cfg.Epsilon, WeightDecay: cfg.WeightDecay, Step: e.Updates + 1})
-		}
-	})
+	micros, err := e.plan(in.Batches, in.Lambda)
 	if err != nil {
 		return nil, err
 	}
-	norm, err := c.Float32s(e.norm)
+	if len(micros) == 0 {
+		return nil, fmt.Errorf("trainer: step: want at least one micro-batch")
+	}
+	p := &Prepared{StepInput: in, micros: micros}
+	if e.Config.Labels.Objective != domino.ObjectiveDPACE {
+		p.first, err = e.record(p, 0)
+	}
+	return p, err
+}
+
+// record records a micro-batch up to its gradients.
+func (e *Engine) record(p *Prepared, i int) (*ops.List, error) {
+	return e.Context.Ahead(func() error {
+		e.recordMicro(p, i)
+		return e.Draft.Record(e.Context, p.micros[i])
+	})
+}
+
+// recordMicro uploads what a micro-batch reads and records the target's pass.
+func (e *Engine) recordMicro(p *Prepared, i int) {
+	c, m := e.Context, p.micros[i]
+	if i == 0 {
+		c.Phase(ops.PhaseOptimizer)
+		e.Draft.Params.StartGrads(c)
+	}
+	e.Draft.Upload(c, m)
+	if !e.Config.GivenFeatures {
+		c.Phase(ops.PhaseTarget)
+		m.Hidden = e.recordTarget(m.Layout, p.Batches[i].IDs)
+	}
+}
+
+// Run runs a step. Each micro-batch is one submission; while it runs the next is recorded, and
+// while the last runs, which holds the update too, meanwhile is called.
+func (e *Engine) Run(p *Prepared, meanwhile func()) (*StepResult, error) {
+	sums := make([]domino.Sums, len(p.micros))
+	out := &StepResult{}
+	next := p.first
+	for i := range p.micros {
+		list, last := next, i == len(p.micros)-1
+		more := func() {}
+		if last {
+			more = func() { e.recordUpdate(p, out) }
+		}
+		if err := e.start(p, i, list, more); err != nil {
+			return nil, err
+		}
+		next = nil
+		var ahead error
+		switch {
+		case last:
+			meanwhile()
+		case list != nil:
+			next, ahead = e.record(p, i+1)
+		}
+		if err := e.finish(p, i, &sums[i], out); err != nil {
+			next.Drop()
+			return nil, err
+		}
+		if ahead != nil {
+			return nil, ahead
+		}
+	}
+	out.Metrics = domino.StepMetrics(sums, p.Lambda, e.Config.Loss)
+	if p.NoUpdate {
+		return out, nil
+	}
+	return out, e.readNorm(out)
+}
+
+// start starts a micro-batch, with what more records behind it; a nil list is recorded first, which may submit parts of it.
+func (e *Engine) start(p *Prepared, i int, list *ops.List, more func()) error {
+	c := e.Context
+	if list != nil {
+		return c.Start(list, more)
+	}
+	e.recordMicro(p, i)
+	if err := e.Draft.Record(c, p.micros[i]); err != nil {
+		return err
+	}
+	more()
+	return c.Submit()
+}
+
+// finish waits for a micro-batch and reads its losses.
+func (e *Engine) finish(p *Prepared, i int, sums *domino.Sums, out *StepResult) error {
+	if err := e.Context.Wait(); err != nil {
+		return err
+	}
+	m := p.micros[i]
+	results, err := e.Draft.Results(e.Context, m)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if row := results.FirstNonFinite(); row >= 0 && out.NonFinite == "" {
+		out.NonFinite = fmt.Sprintf("micro-batch %d, head row %d (token %d)", i, row, m.Targets.Label[row])
+	}
+	*sums, err = domino.Reduce(m.Targets, results, e.Config.Loss)
+	return err
+}
+
+// recordUpdate records what follows the last micro-batch's gradients; before is what the earlier ones reported.
+func (e *Engine) recordUpdate(p *Prepared, before *StepResult) {
+	c, cfg, params := e.Context, e.Config, e.Draft.Params
+	params.FinishGrads(c)
+	if p.NoUpdate {
+		return
+	}
+	c.Phase(ops.PhaseOptimizer)
+	c.GradNorm(e.norm, params.Grads(), e.Draft.Losses(p.micros[len(p.micros)-1]), cfg.MaxGradNorm)
+	if before.NonFinite == "" {
+		params.Update(c, e.norm, ops.AdamWParams{LR: p.LR, Beta1: cfg.Beta1, Beta2: cfg.Beta2, Eps: cfg.Epsilon, WeightDecay: cfg.WeightDecay, Step: e.Updates + 1})
+	}
+}
+
+// readNorm reads what the step's update made of the gradients.
+func (e *Engine) readNorm(out *StepResult) error {
+	norm, err := e.Context.Float32s(e.norm)
+	if err != nil {
+		return err
 	}
 	out.GradNorm = float64(norm[0])
 	out.Applied = norm[2] != 0 && out.NonFinite == ""
 	if out.Applied {
 		e.Updates++
 	}
-	return out, nil
+	return nil
 }
 
 // plan makes the layouts, labels and loss factors of a step's micro-batches: all of them

@@ -51,6 +51,13 @@ type run struct {
 	started  time.Time
 	wall     float64 // seconds of earlier processes
 	empties  bool    // a batch without any anchor has been reported
+	ahead    *nextStep
+}
+
+// nextStep is a step that was prepared while the one before ran.
+type nextStep struct {
+	prepared *Prepared
+	err      error // of preparing it
 }
 
 // loopState is what the loop itself keeps in a checkpoint.
@@ -139,6 +146,7 @@ func (r *run) printf(format string, args ...any) { fmt.Fprintf(r.opt.Out, format
 
 // steps is the loop.
 func (r *run) steps(ctx context.Context) error {
+	defer func() { r.takeAhead().prepared.Drop() }()
 	for r.state.Step < r.Total {
 		if ctx.Err() != nil {
 			return r.interrupted()
@@ -155,18 +163,48 @@ func (r *run) steps(ctx context.Context) error {
 	return nil
 }
 
-// step does one optimizer step and reports it.
-func (r *run) step() error {
-	start, g := time.Now(), r.state.Step
+// prepare prepares step g.
+func (r *run) prepare(g int) nextStep {
 	batches, err := r.MicroBatches(g)
 	if err != nil {
-		return err
+		return nextStep{nil, err}
 	}
-	lambda, lr := 0.0, r.LR.LR(g)
+	in := StepInput{Batches: batches, LR: r.LR.LR(g)}
 	if r.Recipe.Domino {
-		lambda = r.Lambda.At(g)
+		in.Lambda = r.Lambda.At(g)
 	}
-	out, err := r.engine.Step(batches, lambda, lr)
+	p, err := r.engine.Prepare(in)
+	if err != nil {
+		err = fmt.Errorf("trainer: step %d: %w", g, err)
+	}
+	return nextStep{p, err}
+}
+
+// takeAhead is the step that was prepared, which is not there any more afterwards.
+func (r *run) takeAhead() (n nextStep) {
+	if r.ahead != nil {
+		n, r.ahead = *r.ahead, nil
+	}
+	return n
+}
+
+// step does one optimizer step and reports it. While the device works on it, the next one is prepared.
+func (r *run) step() error {
+	start, g := time.Now(), r.state.Step
+	next := r.takeAhead()
+	if next.prepared == nil && next.err == nil {
+		next = r.prepare(g)
+	}
+	if next.err != nil {
+		return next.err
+	}
+	p := next.prepared
+	out, err := r.engine.Run(p, func() {
+		if g+1 < r.Total {
+			n := r.prepare(g + 1)
+			r.ahead = &n
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("trainer: step %d: %w", g, err)
 	}
@@ -175,7 +213,7 @@ func (r *run) step() error {
 	}
 	r.state.Step, r.state.UpdatesApplied = g+1, r.engine.Updates
 	seconds := time.Since(start).Seconds()
-	row := r.row(g, out, lr, seconds)
+	row := r.row(g, out, p.LR, seconds)
 	if err := r.evaluate(&row); err != nil {
 		return err
 	}
@@ -185,7 +223,7 @@ func (r *run) step() error {
 	r.keepTail(row)
 	r.noteEmpty(g, out)
 	samples := 0
-	for _, b := range batches {
+	for _, b := range p.Batches {
 		samples += b.B
 	}
 	r.progress.Step(row, float64(samples)/seconds)

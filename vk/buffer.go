@@ -153,9 +153,10 @@ func (b *Buffer) allocate(memory Memory) error {
 	return nil
 }
 
-// Free destroys the buffer; the device must not be using it.
+// Free destroys the buffer, once commands that still run have ended. Lists that are not started must not use it.
 func (b *Buffer) Free() {
 	if _, live := b.device.buffers[b]; live {
+		b.device.settle()
 		delete(b.device.buffers, b)
 		b.destroy()
 	}
@@ -178,11 +179,13 @@ func (r Region) Mapped() []byte {
 	return r.Buffer.mapped[r.Offset : r.Offset+r.Bytes]
 }
 
-// Write copies data to the start of a region, through a staging buffer where the host cannot see it.
+// Write copies data to the start of a region, through a staging buffer where the host cannot see it. It waits for commands
+// that still run, and so does Read.
 func (d *Device) Write(dst Region, data []byte) error {
 	if int64(len(data)) > dst.Bytes {
 		return fmt.Errorf("vk: write of %d bytes to a region of %d", len(data), dst.Bytes)
 	}
+	d.settle()
 	if m := dst.Mapped(); m != nil {
 		copy(m, data)
 		return nil
@@ -198,6 +201,7 @@ func (d *Device) Read(src Region, data []byte) error {
 	if int64(len(data)) > src.Bytes {
 		return fmt.Errorf("vk: read of %d bytes from a region of %d", len(data), src.Bytes)
 	}
+	d.settle()
 	if m := src.Mapped(); m != nil {
 		copy(data, m)
 		return nil

@@ -57,6 +57,7 @@ func (d *Device) StartClock() error {
 // WithClock runs f with the clock running, where the device has one, and without a profile; afterwards
 // both are as they were. Every list of commands that f begins it must submit.
 func (d *Device) WithClock(f func()) error {
+	d.settle()
 	profile := d.profile
 	d.profile = nil
 	defer func() { d.profile = profile }()
@@ -76,7 +77,7 @@ func (d *Device) WithClock(f func()) error {
 // ClockRuns reports whether StartClock was called.
 func (d *Device) ClockRuns() bool { return d.clock != nil }
 
-// Marks are the timestamps of the last Submit, in the order of recording.
+// Marks are the timestamps of the last list that was waited for, in the order of recording.
 func (d *Device) Marks() []Mark {
 	if d.clock == nil {
 		return nil
@@ -117,26 +118,23 @@ func (c *clock) between(op C.shim_op) []C.shim_op {
 }
 
 // readMarks reads the timestamps of a list that has run.
-func (d *Device) readMarks(labels []string) error {
-	if d.clock == nil {
-		return nil
+func (d *Device) readMarks(labels []string) ([]Mark, error) {
+	if d.clock == nil || len(labels) == 0 {
+		return nil, nil
 	}
 	c := d.clock
-	c.marks = c.marks[:0]
-	if len(labels) == 0 {
-		return nil
-	}
 	ticks := make([]uint64, len(labels))
 	flags := vulkan.QueryResultFlags(vulkan.QueryResult64Bit | vulkan.QueryResultWaitBit)
 	r := vulkan.GetQueryPoolResults(d.handle, c.pool, 0, uint32(len(ticks)), uint(8*len(ticks)), unsafe.Pointer(&ticks[0]), 8, flags)
 	if err := check(r, "vkGetQueryPoolResults"); err != nil {
-		return err
+		return nil, err
 	}
+	marks := make([]Mark, len(labels))
 	for i, label := range labels {
 		elapsed := (ticks[i] - ticks[0]) & c.mask
-		c.marks = append(c.marks, Mark{label, time.Duration(float64(elapsed) * c.period)})
+		marks[i] = Mark{label, time.Duration(float64(elapsed) * c.period)}
 	}
-	return nil
+	return marks, nil
 }
 
 func (c *clock) destroy(d *Device) {

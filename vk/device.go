@@ -38,9 +38,11 @@ type Device struct {
 	validation bool
 	pipelines  []*Pipeline
 	buffers    map[*Buffer]struct{}
-	views      map[Region]vulkan.BufferView // see view
-	viewUsers  int                          // recorders with dispatches that read views
+	views      map[Region]*texelView // see view
+	viewers    map[uint64]struct{}   // lists of commands that read views
+	lastViewer uint64
 	idle, busy []vulkan.CommandBuffer
+	running    *Recorder // what was started and not waited for
 	lost       error
 	profile    map[string]*Sample
 	clock      *clock
@@ -64,7 +66,7 @@ func Open(opt Options) (*Device, error) {
 		return nil, fail.New(fail.Other, "run `vkdomino doctor` to see the devices", "%w", err)
 	}
 	d := &Device{Info: info, instance: in, physical: in.physical[info.Index], tier: opt.Tier, validation: opt.Validation,
-		buffers: map[*Buffer]struct{}{}, views: map[Region]vulkan.BufferView{}, waitLimit: waitLimit}
+		buffers: map[*Buffer]struct{}{}, views: map[Region]*texelView{}, viewers: map[uint64]struct{}{}, waitLimit: waitLimit}
 	if d.tier == TierAuto {
 		d.tier = info.Tier()
 	}

@@ -59,7 +59,12 @@ type Recorder struct {
 	pending []Bind    // uses since the last barrier
 	beside  bool      // what is recorded now waits
 	waiting []command // see Beside
-	views   bool      // commands read buffers as texels
+	viewer  uint64    // of commands that read buffers as texels; 0 where none does
+	sealed  []vulkan.CommandBuffer
+	before  int   // commands in sealed
+	started bool  // and not waited for by its owner
+	ended   error // how the list went, and what its timestamps were, once it was waited for
+	times   []Mark
 	err     error
 }
 
@@ -178,7 +183,10 @@ func (r *Recorder) Dispatch(d Dispatch) {
 	for i, b := range d.Binds {
 		op.bind(i, b.Region)
 		if p.texels>>i&1 != 0 {
-			view, err := r.device.view(b.Region)
+			if r.viewer == 0 {
+				r.viewer = r.device.newViewer()
+			}
+			view, err := r.device.view(b.Region, r.viewer)
 			if err != nil {
 				r.err = err
 				return
@@ -187,10 +195,6 @@ func (r *Recorder) Dispatch(d Dispatch) {
 		}
 	}
 	op.texels = C.uint32_t(p.texels)
-	if p.texels != 0 && !r.views {
-		r.views = true
-		r.device.viewUsers++
-	}
 	op.kind = C.SHIM_DISPATCH
 	op.bufferCount = C.uint32_t(len(d.Binds))
 	op.pushBytes = C.uint32_t(len(d.Push))
@@ -237,7 +241,51 @@ func (r *Recorder) Fill(dst Region, word uint32) {
 
 // Submit runs the recorded commands in order, waits for the last, and empties the list.
 func (r *Recorder) Submit() error {
-	defer r.reset()
+	if err := r.Start(); err != nil {
+		return err
+	}
+	return r.Wait()
+}
+
+// Seal hands what was recorded to the driver, so that Start has less to do. What is recorded afterwards comes
+// behind it. Other lists may run meanwhile.
+func (r *Recorder) Seal() error {
+	r.err = r.seal(false)
+	return r.err
+}
+
+// seal fills command buffers with what was recorded; last says that nothing follows.
+func (r *Recorder) seal(last bool) error {
+	if r.err != nil || r.device.lost != nil || r.device.profile != nil && len(r.sealed) == 0 || len(r.ops) == 0 && !(last && len(r.sealed) > 0) {
+		return r.err
+	}
+	start := 0
+	for _, end := range append(r.cuts, len(r.ops)) {
+		cb, err := r.device.fill(r.ops[start:end], last && end == len(r.ops))
+		if err != nil {
+			return err
+		}
+		r.sealed = append(r.sealed, cb)
+		start = end
+	}
+	r.before += len(r.ops)
+	r.ops, r.cuts, r.costs, r.pending, r.work = r.ops[:0], r.cuts[:0], r.costs[:0], r.pending[:0], 0
+	return nil
+}
+
+// Start submits the recorded commands and does not wait for them, but for those of another list that may still run.
+// Wait must follow before anything else is recorded. After an error the list is empty.
+func (r *Recorder) Start() error {
+	err := r.start()
+	if err != nil {
+		r.reset()
+	}
+	return err
+}
+
+func (r *Recorder) start() error {
+	d := r.device
+	d.settle()
 	r.release(len(r.waiting))
 	if len(r.marks) > 0 {
 		r.Mark("end")
@@ -245,47 +293,80 @@ func (r *Recorder) Submit() error {
 	if r.err != nil {
 		return r.err
 	}
-	d := r.device
 	if d.lost != nil {
 		return d.lost
 	}
-	if len(r.ops) == 0 {
-		return nil
-	}
-	if d.profile != nil {
+	if d.profile != nil && len(r.sealed) == 0 {
+		r.started = true
 		return r.submitProfiled()
 	}
-	var err error
-	start := 0
-	for _, end := range append(r.cuts, len(r.ops)) {
-		if err = d.submit(r.ops[start:end], end == len(r.ops)); err != nil {
-			break
-		}
-		start = end
+	if err := r.seal(true); err != nil {
+		return err
 	}
-	if err == nil {
-		if err := d.wait(fmt.Sprintf("%d commands, the last of them %s", len(r.ops), r.names[len(r.names)-1])); err != nil {
+	for i, cb := range r.sealed {
+		if err := d.submit(cb, i == len(r.sealed)-1); err != nil {
+			r.sealed = r.sealed[i+1:]
+			if d.lost == nil {
+				vulkan.DeviceWaitIdle(d.handle) // earlier submissions must not outlive their buffers
+			}
 			return err
 		}
-		return d.readMarks(r.marks)
 	}
-	if d.lost == nil {
-		vulkan.DeviceWaitIdle(d.handle) // earlier submissions must not outlive their buffers
+	r.started = true
+	if len(r.sealed) > 0 {
+		d.running = r
 	}
+	r.sealed = r.sealed[:0]
+	return nil
+}
+
+// Wait waits for what Start submitted, and empties the list; it does nothing where nothing was started.
+func (r *Recorder) Wait() error {
+	if !r.started {
+		return nil
+	}
+	if r.device.running == r {
+		r.device.settle()
+	}
+	err := r.ended
+	if c := r.device.clock; c != nil && r.device.profile == nil {
+		c.marks = r.times
+	}
+	r.reset()
 	return err
 }
 
-func (r *Recorder) reset() {
-	if r.views {
-		r.device.viewUsers--
-		r.device.trimViews()
+// Drop empties a list that was not started.
+func (r *Recorder) Drop() {
+	if !r.started {
+		r.reset()
 	}
-	*r = Recorder{device: r.device, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], costs: r.costs[:0], marks: r.marks[:0],
-		pending: r.pending[:0], waiting: r.waiting[:0]}
 }
 
-// submit records ops into a command buffer and queues it; the last of a list signals the fence.
-func (d *Device) submit(ops []C.shim_op, last bool) error {
+// settle waits for the list that runs, if any, and leaves the outcome to its owner's Wait.
+func (d *Device) settle() {
+	r := d.running
+	if r == nil {
+		return
+	}
+	d.running = nil
+	if r.ended = d.wait(fmt.Sprintf("%d commands, the last of them %s", r.before, r.names[len(r.names)-1])); r.ended == nil {
+		r.times, r.ended = d.readMarks(r.marks)
+	}
+}
+
+func (r *Recorder) reset() {
+	d := r.device
+	d.idle = append(d.idle, r.sealed...)
+	if r.viewer != 0 {
+		d.endViewer(r.viewer)
+	}
+	*r = Recorder{device: d, ops: r.ops[:0], cuts: r.cuts[:0], names: r.names[:0], costs: r.costs[:0], marks: r.marks[:0],
+		pending: r.pending[:0], waiting: r.waiting[:0], sealed: r.sealed[:0]}
+}
+
+// fill records ops into a command buffer; the last of a list makes its results visible to the host.
+func (d *Device) fill(ops []C.shim_op, last bool) (vulkan.CommandBuffer, error) {
 	if len(d.idle) == 0 {
 		list := make([]vulkan.CommandBuffer, 1)
 		info := vulkan.CommandBufferAllocateInfo{SType: vulkan.StructureTypeCommandBufferAllocateInfo, CommandPool: d.pool,
@@ -293,24 +374,32 @@ func (d *Device) submit(ops []C.shim_op, last bool) error {
 		err := check(vulkan.AllocateCommandBuffers(d.handle, &info, list), "vkAllocateCommandBuffers")
 		info.Free()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		d.idle = list
 	}
 	cb := d.idle[len(d.idle)-1]
-	d.idle = d.idle[:len(d.idle)-1]
-	defer func() { d.busy = append(d.busy, cb) }()
 	begin := vulkan.CommandBufferBeginInfo{SType: vulkan.StructureTypeCommandBufferBeginInfo, Flags: vulkan.CommandBufferUsageFlags(vulkan.CommandBufferUsageOneTimeSubmitBit)}
 	err := check(vulkan.BeginCommandBuffer(cb, &begin), "vkBeginCommandBuffer")
 	begin.Free()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ops[0].barrier = 1 // the commands of earlier submissions come before
-	C.shim_record(unsafe.Pointer(cb), &ops[0], C.uint32_t(len(ops)), cbool(last))
+	d.idle = d.idle[:len(d.idle)-1]
+	if len(ops) > 0 {
+		ops[0].barrier = 1 // the commands of earlier submissions come before
+	}
+	C.shim_record(unsafe.Pointer(cb), unsafe.SliceData(ops), C.uint32_t(len(ops)), cbool(last))
 	if err := check(vulkan.EndCommandBuffer(cb), "vkEndCommandBuffer"); err != nil {
-		return err
+		d.idle = append(d.idle, cb)
+		return nil, err
 	}
+	return cb, nil
+}
+
+// submit queues a command buffer; the last of a list signals the fence.
+func (d *Device) submit(cb vulkan.CommandBuffer, last bool) error {
+	d.busy = append(d.busy, cb)
 	var fence unsafe.Pointer
 	if last {
 		fence = unsafe.Pointer(d.fence)

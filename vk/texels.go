@@ -10,11 +10,18 @@ const (
 	keptViews  = 4096 // views of regions that are kept for the next dispatch that reads them
 )
 
-// view returns the region as texels of 16 bytes. Views are kept until their buffer is freed,
-// or until there are too many of them when the device is idle.
-func (d *Device) view(r Region) (vulkan.BufferView, error) {
+// texelView is a view of a region, with the list of commands that was the last to read it.
+type texelView struct {
+	handle vulkan.BufferView
+	used   uint64 // Recorder.viewer
+}
+
+// view returns the region as texels of 16 bytes, for a list of commands. Views are kept until their buffer is freed,
+// or until there are too many of them and no list that may still run reads them.
+func (d *Device) view(r Region, viewer uint64) (vulkan.BufferView, error) {
 	if v, ok := d.views[r]; ok {
-		return v, nil
+		v.used = max(v.used, viewer)
+		return v.handle, nil
 	}
 	info := vulkan.BufferViewCreateInfo{SType: vulkan.StructureTypeBufferViewCreateInfo, Buffer: r.Buffer.handle, Format: vulkan.FormatR32g32b32a32Uint,
 		Offset: vulkan.DeviceSize(r.Offset), Range: vulkan.DeviceSize(r.Bytes)}
@@ -23,14 +30,33 @@ func (d *Device) view(r Region) (vulkan.BufferView, error) {
 	if err := check(vulkan.CreateBufferView(d.handle, &info, nil, &v), "vkCreateBufferView"); err != nil {
 		return nil, err
 	}
-	d.views[r] = v
+	d.views[r] = &texelView{v, viewer}
 	return v, nil
 }
 
-// trimViews destroys the views once there are many and no recorder has a use for one. The device must be idle.
-func (d *Device) trimViews() {
-	if d.viewUsers == 0 && len(d.views) > keptViews {
-		d.dropViews(nil)
+// newViewer is a number for a list of commands that reads views, higher than those before.
+func (d *Device) newViewer() uint64 {
+	d.lastViewer++
+	d.viewers[d.lastViewer] = struct{}{}
+	return d.lastViewer
+}
+
+// endViewer says that a list of commands reads views no more. Once there are many of them, those that no other list has
+// read since the oldest that still lives are destroyed.
+func (d *Device) endViewer(viewer uint64) {
+	delete(d.viewers, viewer)
+	if len(d.views) <= keptViews {
+		return
+	}
+	oldest := d.lastViewer + 1
+	for v := range d.viewers {
+		oldest = min(oldest, v)
+	}
+	for r, v := range d.views {
+		if v.used < oldest {
+			vulkan.DestroyBufferView(d.handle, v.handle, nil)
+			delete(d.views, r)
+		}
 	}
 }
 
@@ -38,7 +64,7 @@ func (d *Device) trimViews() {
 func (d *Device) dropViews(b *Buffer) {
 	for r, v := range d.views {
 		if b == nil || r.Buffer == b {
-			vulkan.DestroyBufferView(d.handle, v, nil)
+			vulkan.DestroyBufferView(d.handle, v.handle, nil)
 			delete(d.views, r)
 		}
 	}

@@ -99,6 +99,7 @@ type stepRun struct {
 	batch  trainer.MicroBatch
 	layout *domino.Layout
 	report *StepReport
+	next   *trainer.Prepared
 }
 
 // Step measures the training step of a preset. Nothing else must use the device meanwhile;
@@ -195,17 +196,18 @@ func (p Preset) microBatch() (trainer.MicroBatch, *domino.Layout, error) {
 	return b, l, err
 }
 
-// once runs one step, without the update where there is no optimizer.
+// once runs one step, without the update where there is no optimizer. While it runs the next one is prepared, as in a run.
 func (s *stepRun) once() error {
-	var out *trainer.StepResult
 	var err error
-	batches := []trainer.MicroBatch{s.batch}
-	if s.preset.Optimizer {
-		out, err = s.engine.Step(batches, lambda, learningRate)
-	} else {
-		out, err = s.engine.Gradients(batches, lambda)
+	p := s.next
+	if s.next = nil; p == nil {
+		if p, err = s.prepare(); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	var ahead error
+	out, err := s.engine.Run(p, func() { s.next, ahead = s.prepare() })
+	if err = cmp.Or(err, ahead); err != nil {
 		return err
 	}
 	if out.NonFinite != "" || (s.preset.Optimizer && !out.Applied) {
@@ -216,6 +218,10 @@ func (s *stepRun) once() error {
 		s.report.GradNorm = out.GradNorm
 	}
 	return nil
+}
+
+func (s *stepRun) prepare() (*trainer.Prepared, error) {
+	return s.engine.Prepare(trainer.StepInput{Batches: []trainer.MicroBatch{s.batch}, Lambda: lambda, LR: learningRate, NoUpdate: !s.preset.Optimizer})
 }
 
 // timed runs the timed steps and fills in the report's times and rates.
@@ -288,6 +294,8 @@ func (r *StepReport) rates() {
 // table measures one step kernel by kernel.
 func (s *stepRun) table() error {
 	d := s.engine.Context.Device
+	s.next.Drop() // its commands are not to be timed as one
+	s.next = nil
 	d.Profile()
 	err := s.once()
 	s.report.Table = kernels(d.EndProfile(), d)
