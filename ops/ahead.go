@@ -48,7 +48,8 @@ func (c *Context) into(l *List, record func() error) error {
 	return record()
 }
 
-// Start runs a list, and behind it what more records, and does not wait for it; one that runs already ends first.
+// Start runs a list, and behind it what more records, and does not wait for it. What runs already ends first, and so does
+// what was recorded and not submitted.
 // Wait must follow before the results are read. It returns the first error of any op since the last Submit and clears it.
 func (c *Context) Start(l *List, more func()) error {
 	err := c.into(l, func() error {
@@ -58,6 +59,12 @@ func (c *Context) Start(l *List, more func()) error {
 	if err != nil || c.idle() {
 		l.Drop()
 		return err
+	}
+	if !c.recorder.Empty() {
+		if err := c.Submit(); err != nil {
+			l.Drop()
+			return err
+		}
 	}
 	for _, u := range l.uploads { // waits for what runs
 		c.write(u.t, u.data)

@@ -53,6 +53,20 @@ func TestAheadWaitsForStart(t *testing.T) {
 	require.NoError(t, c.Wait(), "nothing runs")
 }
 
+// TestStartComesAfterWhatWasRecorded: commands that nobody submitted run before a list that was made ahead of them.
+func TestStartComesAfterWhatWasRecorded(t *testing.T) {
+	c, x, y, sum := sums(t)
+	l, err := c.Ahead(func() error { c.Add(sum, x, y); return nil })
+	require.NoError(t, err)
+	c.Zero(y)
+	require.NoError(t, c.Start(l, func() {}))
+	require.NoError(t, c.Wait())
+	require.Equal(t, []float32{1, 1, 1, 1}, values(t, c, sum))
+	c.Zero(x)
+	require.NoError(t, c.Submit())
+	require.Equal(t, []float32{1, 1, 1, 1}, values(t, c, sum))
+}
+
 // TestAheadWhileAnotherRuns records lists one after the other, each while the one before it runs.
 func TestAheadWhileAnotherRuns(t *testing.T) {
 	c, x, y, sum := sums(t)
