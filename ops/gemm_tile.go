@@ -72,9 +72,13 @@ func (s plainShape) sharedBytes(dt tensors.DType) int {
 
 // plainTiles lists the shapes in which gemm_t1 can compute a product.
 func (c *Context) plainTiles(g gemm) (list []gemmTile) {
+	lanes := 0
+	if c.Device.MatrixLanes < c.Device.SubgroupSize { // an Intel device: the sums of larger subgroups outgrow its registers
+		lanes = c.Device.MatrixLanes
+	}
 	for _, s := range plainShapes {
 		if s.invocations() <= c.Device.MaxInvocations && s.sharedBytes(g.A.DType) <= c.Device.SharedBytes {
-			list = append(list, gemmTile{name: fmt.Sprintf("T1 %dx%d of %dx%d", s.bm, s.bn, t1Rows, s.columns), rows: s.bm, cols: s.bn,
+			list = append(list, gemmTile{name: fmt.Sprintf("T1 %dx%d of %dx%d", s.bm, s.bn, t1Rows, s.columns), rows: s.bm, cols: s.bn, lanes: lanes,
 				kernel: "gemm_t1." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + ".",
 				first:  []uint32{uint32(s.invocations()), 0}, rest: []uint32{uint32(s.bm), uint32(s.bn), uint32(s.columns)}})
 		}

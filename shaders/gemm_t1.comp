@@ -10,6 +10,7 @@ layout(local_size_x_id = 0) in; // BM / RM * BN / RN
 layout(constant_id = 6) const uint BM = 64; // the tile of a workgroup
 layout(constant_id = 7) const uint BN = 64;
 layout(constant_id = 8) const uint RN = 8; // columns of an invocation: 4 or 8
+#include "gemm_order.glsl"
 const uint RM = 8;
 #ifdef STORAGE_BF16
 const uint BK = 16; // 32 bytes of a row, a sector of memory
@@ -105,14 +106,14 @@ void multiply(uint k, uint ti, uint tj) {
 }
 
 void main() {
-	const uint i0 = gl_WorkGroupID.y * BM, j0 = gl_WorkGroupID.x * BN;
+	const uvec2 origin = tile_origin();
 	const uint first = gl_WorkGroupID.z * kSplit, last = min(K, first + kSplit);
 	// Invocations stand in strips of eight columns, so that a subgroup is near to a square.
 	const uint ti = gl_LocalInvocationIndex / 8u % (BM / RM);
 	const uint tj = gl_LocalInvocationIndex % 8u + gl_LocalInvocationIndex / BM * 8u;
 	const uvec2 a = first_quad(ALONG_A, BM), b = first_quad(ALONG_B, BN);
-	uint nextAtA = a0 + (ALONG_A ? (i0 + a.y) * lda + first + a.x : (first + a.x) * lda + i0 + a.y);
-	uint nextAtB = b0 + (ALONG_B ? (j0 + b.y) * ldb + first + b.x : (first + b.x) * ldb + j0 + b.y);
+	uint nextAtA = a0 + (ALONG_A ? (origin.x + a.y) * lda + first + a.x : (first + a.x) * lda + origin.x + a.y);
+	uint nextAtB = b0 + (ALONG_B ? (origin.y + b.y) * ldb + first + b.x : (first + b.x) * ldb + origin.y + b.y);
 	const uint endA = a0 + (ALONG_A ? (M - 1u) * lda + K : (K - 1u) * lda + M) - (VECTOR_A ? 4u : 1u);
 	const uint endB = b0 + (ALONG_B ? (N - 1u) * ldb + K : (K - 1u) * ldb + N) - (VECTOR_B ? 4u : 1u);
 	[[unroll]] for (uint m = 0u; m < RM * RN / 4u; m++) c[m] = vec4(0);
@@ -131,5 +132,5 @@ void main() {
 	}
 	[[unroll]] for (uint m = 0u; m < RM; m++)
 		[[unroll]] for (uint n = 0u; n < RN / 4u; n++)
-			store_c4(i0 + ti * 4u + m / 4u * (BM / 2u) + m % 4u, j0 + tj * 4u + n * (BN / 2u), c[m * (RN / 4u) + n]);
+			store_c4(origin.x + ti * 4u + m / 4u * (BM / 2u) + m % 4u, origin.y + tj * 4u + n * (BN / 2u), c[m * (RN / 4u) + n]);
 }
