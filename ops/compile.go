@@ -38,17 +38,21 @@ func (c *Context) Compiled() []Compiled {
 	return list
 }
 
-// Alternatives is the number of ways in which kernels on cooperative matrices may be divided; 0 where the tier has none, and on
+// Alternatives is the number of ways in which kernels that come in several shapes may be divided; 0 where there are none, and on
 // CPU devices, which compile the large ones for minutes and never take them.
 func (c *Context) Alternatives() int {
-	if !c.HasMatrices() || c.Device.CPU {
+	switch {
+	case c.Device.CPU || c.Device.Tier() == vk.T0:
 		return 0
+	case c.HasMatrices():
+		return max(len(subgroupShapes)+len(workgroupShapes), len(attentionShapes))
 	}
-	return max(len(subgroupShapes)+len(workgroupShapes), len(attentionShapes))
+	return len(plainShapes)
 }
 
-// Alternative makes ops on cooperative matrices take kernels divided in the i-th way, of those that can run what is asked for.
+// Alternative makes ops take kernels divided in the i-th way, of those that can run what is asked for.
 func (c *Context) Alternative(i int) {
 	c.pick = func(_ gemm, list []gemmTile) gemmTile { return list[min(i, len(list)-1)] }
+	c.pickPlain = func(list []gemmTile) gemmTile { return list[min(i, len(list)-1)] }
 	c.shape = &attentionShapes[min(i, len(attentionShapes)-1)]
 }

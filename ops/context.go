@@ -40,6 +40,7 @@ type Context struct {
 	ahead      *List                                  // what is recorded now, see Ahead
 	running    *List                                  // see Start
 	pick       func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: tuned or usualTile
+	pickPlain  func(list []gemmTile) gemmTile         // chooses among the shapes of gemm_t1; nil: usualTile
 	shape      *attentionShape                        // of attention on cooperative matrices; nil: the first that fits
 	tuning     *Tuning
 	statistics bool // compile kernels so that the driver tells of them

@@ -34,6 +34,35 @@ func (c *Context) UseMatrixKernel(name string) {
 	}
 }
 
+// PlainShapes names the shapes in which a device's T1 computes products of a dtype, and says what a workgroup of each takes:
+// invocations and bytes of shared memory.
+func PlainShapes(d *vk.Device, dt tensors.DType) (names []string, invocations, shared []int) {
+	for i, t := range (&Context{Device: d}).plainTiles(gemm{A: matrix{Tensor: tensors.Tensor{DType: dt}}}) {
+		s := plainShape{t.rows, t.cols, int(t.rest[2])}
+		names, invocations, shared = append(names, t.name), append(invocations, s.invocations()), append(shared, s.sharedBytes(dt))
+		if int(t.first[0]) != invocations[i] {
+			panic(t.name)
+		}
+	}
+	return names, invocations, shared
+}
+
+// UsePlainShape makes products in T1 run in the shape of a name; in the usual one for "".
+func (c *Context) UsePlainShape(name string) {
+	c.pickPlain = nil
+	if name == "" {
+		return
+	}
+	c.pickPlain = func(list []gemmTile) gemmTile {
+		for _, t := range list {
+			if t.name == name {
+				return t
+			}
+		}
+		panic("no shape " + name)
+	}
+}
+
 // KernelNames lists the modules that the Context has compiled.
 func (c *Context) KernelNames() (names []string) {
 	for k := range c.kernels {

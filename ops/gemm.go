@@ -165,8 +165,11 @@ func (g gemm) depth(lo, hi int) gemm {
 // splits is the number of ranges of K: as many as keep the device busy, a function of shape and tier alone,
 // and not of the number of rows where bits must not depend on it.
 func (c *Context) splits(g gemm, t gemmTile) int {
-	if t.matrix {
+	switch { // one tile for all shapes of a tier
+	case t.matrix:
 		t.rows, t.cols = splitTile, splitTile
+	case c.Device.Tier() != vk.T0:
+		t.rows, t.cols = smallTile, smallTile
 	}
 	if c.RowStable {
 		g.m = 1

@@ -135,7 +135,7 @@ func workgroupTile(s matrixShape, layout Layout) gemmTile {
 // usualTile is the kernel for a product where nothing was measured: the first with a large tile where that gives
 // the device enough to do, else with a small one.
 func (c *Context) usualTile(g gemm, list []gemmTile) gemmTile {
-	if c.RowStable {
+	if c.RowStable && list[0].matrix { // in T3 a shape may change bits
 		g.m = 1
 	}
 	most := largeTile

@@ -1,20 +1,24 @@
 package ops
 
 import (
+	"fmt"
+
 	"vkdomino/tensors"
 	"vkdomino/vk"
 )
 
 // Tiles of the GEMM kernels on plain arithmetic.
 const (
-	t0Columns    = 4  // columns of a lane
-	texelColumns = 8  // the same where operands are read in texels
-	t1Tile       = 64 // rows and columns of a workgroup
+	t0Columns    = 4   // columns of a lane
+	texelColumns = 8   // the same where operands are read in texels
+	t1Rows       = 8   // rows of an invocation
+	t1SliceBytes = 32  // of K, of a row of an operand
+	t1SkewBytes  = 128 // between the parts of a slice in shared memory
 )
 
 // gemmTile is a GEMM kernel and the part of C that one of its workgroups computes.
 type gemmTile struct {
-	name        string // of a kernel on cooperative matrices: tier and shape
+	name        string // of a kernel that comes in several shapes: tier and shape
 	rows, cols  int
 	kernel      string
 	lanes       int      // the subgroup size it is compiled for; 0: the device's
@@ -29,10 +33,10 @@ func (c *Context) gemmTile(g gemm) gemmTile {
 	if t, ok := c.matrixTile(g); ok {
 		return t
 	}
-	names := "." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + "."
 	if c.Device.Tier() != vk.T0 {
-		return gemmTile{rows: t1Tile, cols: t1Tile, kernel: "gemm_t1" + names, first: []uint32{0, 0}}
+		return c.plainTile(g)
 	}
+	names := "." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + "."
 	lanes := c.Device.SubgroupSize
 	if c.readsTexels(g) {
 		tm := 2 * lanes
@@ -50,6 +54,45 @@ func (c *Context) gemmTile(g gemm) gemmTile {
 		tm = max(step, tm/2/step*step)
 	}
 	return gemmTile{rows: tm, cols: lanes * t0Columns, kernel: "gemm_t0" + names, first: []uint32{uint32(lanes), uint32(tm)}}
+}
+
+// plainShape is how a product in T1 is divided: the tile of a workgroup, and the columns of an invocation.
+type plainShape struct{ bm, bn, columns int }
+
+// plainShapes are those of gemm_t1, the largest first. A shape does not change the order of a sum over K, and so no bits
+// (shaders/gemm_t1.comp). The smallest runs on every device.
+var plainShapes = []plainShape{{largeTile, largeTile, 8}, {smallTile, smallTile, 4}}
+
+func (s plainShape) invocations() int { return s.bm / t1Rows * (s.bn / s.columns) }
+
+// sharedBytes is what gemm_t1 declares: slices of both operands in f32.
+func (s plainShape) sharedBytes(dt tensors.DType) int {
+	return 4*(t1SliceBytes/dt.Size())*(s.bm+s.bn) + 2*t1SkewBytes
+}
+
+// plainTiles lists the shapes in which gemm_t1 can compute a product.
+func (c *Context) plainTiles(g gemm) (list []gemmTile) {
+	lanes := 0
+	if c.Device.MatrixLanes < c.Device.SubgroupSize { // an Intel device: the sums of larger subgroups outgrow its registers
+		lanes = c.Device.MatrixLanes
+	}
+	for _, s := range plainShapes {
+		if s.invocations() <= c.Device.MaxInvocations && s.sharedBytes(g.A.DType) <= c.Device.SharedBytes {
+			list = append(list, gemmTile{name: fmt.Sprintf("T1 %dx%d of %dx%d", s.bm, s.bn, t1Rows, s.columns), rows: s.bm, cols: s.bn, lanes: lanes,
+				kernel: "gemm_t1." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + ".",
+				first:  []uint32{uint32(s.invocations()), 0}, rest: []uint32{uint32(s.bm), uint32(s.bn), uint32(s.columns)}})
+		}
+	}
+	return list
+}
+
+// plainTile chooses the shape of a product in gemm_t1.
+func (c *Context) plainTile(g gemm) gemmTile {
+	list := c.plainTiles(g)
+	if c.pickPlain != nil {
+		return c.pickPlain(list)
+	}
+	return c.usualTile(g, list)
 }
 
 // spec are the specialisation constants of a kernel that writes C (+ D) as a part of g.

@@ -37,7 +37,7 @@ func MatrixKernel(name string) bool {
 }
 
 // GemmTile describes the kernel that Gemm chooses for C = op(A) op(B): its tile's rows and columns,
-// and on cooperative matrices its tier and shape.
+// and where it comes in several shapes its tier and shape.
 func (c *Context) GemmTile(layout Layout, C, A, B tensors.Tensor) string {
 	k := A.Cols()
 	if layout == TN {

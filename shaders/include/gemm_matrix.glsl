@@ -12,12 +12,4 @@ layout(constant_id = 7) const uint BM = 64; // the tile of a workgroup
 layout(constant_id = 8) const uint BN = 64;
 layout(constant_id = 9) const uint BK = 32;
 
-// The tile of this workgroup: bands of eight rows of tiles, column by column, so that what of A
-// and B is in use at one time stays in the cache.
-uvec2 tile_origin() {
-	const uint BAND = 8u;
-	uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
-	uint first = index / (BAND * gl_NumWorkGroups.x) * BAND, rest = index % (BAND * gl_NumWorkGroups.x);
-	uint rows = min(BAND, gl_NumWorkGroups.y - first);
-	return uvec2((first + rest % rows) * BM, rest / rows * BN);
-}
+#include "gemm_order.glsl"
