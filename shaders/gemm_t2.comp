@@ -209,14 +209,15 @@ void main() {
 	[[unroll]] for (uint i = 0u; i < ROWS * COLUMNS; i++) c[i] = c[i] * (1.0 / sa) * (1.0 / sb);
 #endif
 	if (VECTOR_C && !OUT_BF16 && inside) {
-		[[unroll]] for (uint i = 0u; i < ROWS * COLUMNS; i++) {
-			const uint row = origin.x + wi + i / COLUMNS * TM, col = origin.y + wj + i % COLUMNS * TN;
-			if (ADD) {
-				SUM d;
-				coopMatLoad(d, D32, d0 + row * ldd + col, ldd, gl_CooperativeMatrixLayoutRowMajor);
-				c[i] += d;
+		[[unroll]] for (uint i = 0u; i < ROWS; i++) {
+			const uint row = origin.x + wi + i * TM, col = origin.y + wj;
+			SUM d[COLUMNS];
+			if (ADD) [[unroll]] for (uint j = 0u; j < COLUMNS; j++)
+				coopMatLoad(d[j], D32, d0 + row * ldd + col + j * TN, ldd, gl_CooperativeMatrixLayoutRowMajor);
+			[[unroll]] for (uint j = 0u; j < COLUMNS; j++) {
+				if (ADD) c[i * COLUMNS + j] += d[j];
+				coopMatStore(c[i * COLUMNS + j], C32, c0 + gl_WorkGroupID.z * cSplit + row * ldc + col + j * TN, ldc, gl_CooperativeMatrixLayoutRowMajor);
 			}
-			coopMatStore(c[i], C32, c0 + gl_WorkGroupID.z * cSplit + row * ldc + col, ldc, gl_CooperativeMatrixLayoutRowMajor);
 		}
 		return;
 	}
