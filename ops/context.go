@@ -330,7 +330,7 @@ type kernelKey struct {
 }
 
 // maxSpec is the largest number of specialisation constants of a kernel.
-const maxSpec = 12
+const maxSpec = 13
 
 // pipeline compiles a kernel once per set of specialisation constants.
 func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {

@@ -8,18 +8,21 @@ import (
 )
 
 // matrixShape is how a product on cooperative matrices is divided: rows, columns and depth of a workgroup's
-// slice, and for gemm_t2 the rows and columns of a subgroup, for gemm_t3 the invocations of a workgroup.
-type matrixShape struct{ bm, bn, bk, wm, wn, invocations int }
+// slice, and for gemm_t2 the rows and columns of a subgroup and the slices in shared memory at a time, for
+// gemm_t3 the invocations of a workgroup.
+type matrixShape struct{ bm, bn, bk, wm, wn, buffers, invocations int }
 
 // subgroupShapes are those of gemm_t2 that may be chosen, the largest first, and of one size the usual one. A shape does not change the
 // order of a sum over K, and so no bits (shaders/gemm_t2.comp).
 var subgroupShapes = []matrixShape{
-	{256, 128, 32, 64, 64, 0}, {128, 128, 32, 64, 32, 0}, {128, 128, 32, 64, 64, 0}, {128, 128, 64, 64, 32, 0},
-	{128, 64, 32, 32, 32, 0}, {64, 128, 32, 32, 32, 0}, {64, 64, 32, 32, 32, 0}, {64, 64, 64, 32, 32, 0}, {16, 32, 16, 16, 16, 0}, {32, 32, 32, 32, 32, 0},
+	{256, 128, 32, 64, 64, 1, 0}, {128, 128, 32, 64, 32, 1, 0}, {128, 128, 32, 64, 32, 2, 0}, {128, 128, 32, 64, 64, 1, 0},
+	{128, 128, 32, 64, 64, 2, 0}, {128, 128, 64, 64, 32, 1, 0}, {128, 64, 32, 32, 32, 1, 0}, {64, 128, 32, 32, 32, 1, 0},
+	{64, 64, 32, 32, 32, 1, 0}, {64, 64, 32, 32, 32, 2, 0}, {64, 64, 64, 32, 32, 1, 0},
+	{16, 32, 16, 16, 16, 1, 0}, {32, 32, 32, 32, 32, 1, 0}, {16, 32, 16, 16, 16, 2, 0},
 }
 
 // workgroupShapes are those of gemm_t3, the largest first.
-var workgroupShapes = []matrixShape{{256, 128, 64, 0, 0, 256}, {128, 256, 64, 0, 0, 256}, {128, 128, 64, 0, 0, 256}, {64, 64, 64, 0, 0, 128}}
+var workgroupShapes = []matrixShape{{256, 128, 64, 0, 0, 0, 256}, {128, 256, 64, 0, 0, 0, 256}, {128, 128, 64, 0, 0, 0, 256}, {64, 64, 64, 0, 0, 0, 128}}
 
 // The largest sides of tiles where nothing was measured.
 const (
@@ -39,7 +42,8 @@ const (
 // subgroups is the number of subgroups of a workgroup of gemm_t2.
 func (s matrixShape) subgroups() int { return s.bm / s.wm * (s.bn / s.wn) }
 
-// sharedBytes is what gemm_t2 declares: both slices with a vector of padding to a row, and one matrix for each subgroup.
+// sharedBytes is what gemm_t2 declares: slices of both operands with a vector of padding to a row, or in their place rows of
+// the result, as many for each subgroup as a matrix has.
 func (s matrixShape) sharedBytes(layout Layout, m vk.Matrix) int {
 	slice := func(rows, cols int) int { return 2 * rows * (cols + 8) }
 	a, b := slice(s.bm, s.bk), slice(s.bk, s.bn)
@@ -49,7 +53,7 @@ func (s matrixShape) sharedBytes(layout Layout, m vk.Matrix) int {
 	if layout == NT {
 		b = slice(s.bn, s.bk)
 	}
-	return a + b + 4*s.subgroups()*m.M*m.N
+	return max(s.buffers*(a+b), 4*s.subgroups()*m.M*(s.wn+4))
 }
 
 // fits reports whether a device can run gemm_t2 in a shape on matrices of a size.
@@ -117,12 +121,15 @@ func subgroupTile(s matrixShape, layout Layout, m vk.Matrix, lanes int) gemmTile
 	if m.BF16 {
 		element = "bf16"
 	}
-	n := s.subgroups()
-	return gemmTile{name: fmt.Sprintf("T2 %dx%dx%d of %dx%d", s.bm, s.bn, s.bk, s.wm, s.wn), rows: s.bm, cols: s.bn,
+	n, name := s.subgroups(), fmt.Sprintf("T2 %dx%dx%d of %dx%d", s.bm, s.bn, s.bk, s.wm, s.wn)
+	if s.buffers > 1 {
+		name += fmt.Sprintf(" in %d", s.buffers)
+	}
+	return gemmTile{name: name, rows: s.bm, cols: s.bn,
 		matrix: true, scaled: !m.BF16, lanes: lanes,
 		kernel: "gemm_t2." + layoutNames[layout] + "." + element + "." + m.Size(),
 		first:  []uint32{uint32(n * lanes), uint32(n)},
-		rest:   []uint32{uint32(s.bm), uint32(s.bn), uint32(s.bk), uint32(s.wm), uint32(s.wn)}}
+		rest:   []uint32{uint32(s.bm), uint32(s.bn), uint32(s.bk), uint32(s.wm), uint32(s.wn), uint32(s.buffers)}}
 }
 
 func workgroupTile(s matrixShape, layout Layout) gemmTile {

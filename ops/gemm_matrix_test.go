@@ -101,7 +101,9 @@ func TestGemmShapesAgree(t *testing.T) {
 	for _, l := range gemmLayouts {
 		names := slices.DeleteFunc(r.c.MatrixKernels(l.layout), func(n string) bool { return !strings.HasPrefix(n, "T2 ") })
 		if r.c.Device.CPU { // whose driver takes half a minute to compile the others
-			names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(smallKernels, n) })
+			names = slices.DeleteFunc(names, func(n string) bool {
+				return !slices.Contains(smallKernels, n) || l.layout != ops.NT && strings.HasSuffix(n, " in 2")
+			})
 		}
 		require.Greater(t, len(names), 1)
 		for _, s := range [][3]int{{70, 72, 200}, {33, 40, 1000}} {
@@ -129,7 +131,7 @@ func TestGemmShapesAgree(t *testing.T) {
 }
 
 // smallKernels are those that a CPU driver compiles quickly.
-var smallKernels = []string{"T2 32x32x32 of 32x32", "T2 16x32x16 of 16x16"}
+var smallKernels = []string{"T2 32x32x32 of 32x32", "T2 16x32x16 of 16x16", "T2 16x32x16 of 16x16 in 2"}
 
 // TestMatrixShapesFit: what a workgroup of every listed kernel takes is within the device's limits, also within those that
 // Vulkan guarantees, where at least one is left.

@@ -51,22 +51,34 @@ uint after(uint low, uint high, uint j) {
 	return low;
 }
 
-uvec4 load_k(uint r, uint i) { return first + r < length ? K8[(k0 + ((base + first + r) * kvHeads + kv) * HD) / 8u + i] : uvec4(0); }
-uvec4 load_v(uint r, uint i) { return first + r < length ? V8[(v0 + ((base + first + r) * kvHeads + kv) * HD) / 8u + i] : uvec4(0); }
+uint held_row(uint r) { return (base + min(first + r, length - 1u)) * kvHeads + kv; }
+uvec4 load_k(uint r, uint i) { return K8[(k0 + held_row(r) * HD) / 8u + i]; }
+uvec4 load_v(uint r, uint i) { return V8[(v0 + held_row(r) * HD) / 8u + i]; }
 
-// Rows of invalid blocks are zeros.
-uvec4 load_x(uint j, uint i) { return anchor_of(j / packed_rows()) < 0 ? uvec4(0) : Q8[(q0 + block_row(j) * HD) / 8u + i]; }
-uvec4 load_y(uint j, uint i) { return anchor_of(j / packed_rows()) < 0 ? uvec4(0) : DO8[(do0 + block_row(j) * HD) / 8u + i]; }
+// Nothing is seen by rows of blocks that are not valid.
+uvec4 load_x(uint j, uint i) { return Q8[(q0 + block_row(j) * HD) / 8u + i]; }
+uvec4 load_y(uint j, uint i) { return DO8[(do0 + block_row(j) * HD) / 8u + i]; }
+
+const uint NOTES = (COLS + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
+ivec3 notes[NOTES]; // of a query row: the bits of lse and rowsum(dOut·out), the anchor
+
+void note(uint j, uint end) {
+	[[unroll]] for (uint n = 0u; n < NOTES; n++) {
+		const uint row = min(j + n * gl_WorkGroupSize.x + gl_LocalInvocationIndex, end - 1u), at = records0 + 2u * block_row(row);
+		notes[n] = ivec3(RECORDS[at], RECORDS[at + 1u], anchor_of(row / packed_rows()));
+	}
+}
 
 void describe(uint j, uint end) {
-	for (uint i = gl_LocalInvocationIndex; i < COLS; i += gl_WorkGroupSize.x) {
-		const uint row = min(j + i, end - 1u), block = row / packed_rows(), at = records0 + 2u * block_row(row);
-		const int anchor = anchor_of(block);
-		lse[i / 4u][i % 4u] = intBitsToFloat(RECORDS[at]) * LOG2_E;
-		delta[i / 4u][i % 4u] = intBitsToFloat(RECORDS[at + 1u]) * scaleG * scaleV;
-		if (j + i >= end || anchor < 0) sees[i] = ivec2(0x7fffffff, 0);
+	[[unroll]] for (uint n = 0u; n < NOTES; n++) {
+		const uint i = n * gl_WorkGroupSize.x + gl_LocalInvocationIndex, row = j + i;
+		const int anchor = notes[n].z, block = int(row / packed_rows());
+		if (i >= COLS) return;
+		lse[i / 4u][i % 4u] = intBitsToFloat(notes[n].x) * LOG2_E;
+		delta[i / 4u][i % 4u] = intBitsToFloat(notes[n].y) * scaleG * scaleV;
+		if (row >= end || anchor < 0) sees[i] = ivec2(0x7fffffff, 0);
 		else if (CONTEXT) sees[i] = ivec2(window_start(anchor, row % packed_rows() / share()), anchor);
-		else sees[i] = int(block * blockSize) + ivec2(0, int(blockSize));
+		else sees[i] = block * int(blockSize) + ivec2(0, int(blockSize));
 	}
 }
 

@@ -29,7 +29,7 @@ SUM dq[SPAN];                      // dq·√hd
 float lse[TURNS], delta[TURNS];    // of the lane's rows: in powers of two; as scaled as dOut·vᵀ
 float unscaleQ, unscaleK, unscale;
 
-uvec4 load_do(uint r, uint v) { return valid(first + r) ? DO8[(do0 + row_of(first + r) * HD) / 8u + v] : uvec4(0); }
+uvec4 load_do(uint r, uint v) { return DO8[(do0 + held_row(first + r) * HD) / 8u + v]; }
 
 void visit(uint j) {
 	if (passed_over(j)) return;

@@ -31,6 +31,8 @@ uint row_of(uint row) {
 	return (SEGMENT(4u * (row / packed_rows())) + p / share()) * heads + kv * share() + p % share();
 }
 
+uint held_row(uint row) { return valid(row) ? row_of(row) : 0u; }
+
 uint stream_at(uint j, uint v) { return ((base + j) * kvHeads + kv) * HD / 8u + v; }
 uvec4 load_x(uint j, uint v) { return K8[k0 / 8u + stream_at(j, v)]; }
 uvec4 load_y(uint j, uint v) { return V8[v0 / 8u + stream_at(j, v)]; }

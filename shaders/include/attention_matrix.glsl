@@ -50,7 +50,8 @@ uvec4 nextX[LOADS], nextY[LOADS];
 
 uvec4 load_x(uint j, uint v);           // vector v of row j of the stream's first tensor
 uvec4 load_y(uint j, uint v);           // and of its second
-void describe(uint j, uint end);        // puts what else is to know of rows j.. of the stream in shared memory
+void note(uint j, uint end);            // reads what else is to know of rows j.. of the stream into registers
+void describe(uint j, uint end);        // and puts it in shared memory
 void visit(uint j);                     // multiplies rows j.. of the stream
 void store8(uint t, uint d, vec4 a, vec4 b); // writes elements d.. of the row of turn t
 
@@ -80,26 +81,29 @@ uint tile_row(uint t) { return gl_SubgroupID * TM + lane_row(t); }
 uint lane_at(uint t) { return mine() + lane_row(t) * SCORE_PITCH; }
 uint column(uint i) { return (part() * QUADS + i) * 4u; }                            // of the first element of w[t*QUADS + i]
 
-// Loads the tile's rows into held, DEPTH matrices: row r, vector v by LOAD(r, v).
+// Loads the tile's rows into held, DEPTH matrices: row r, vector v by LOAD(r, v), all before the first is waited for.
+const uint HELD = (TILE * VECTORS + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
+uvec4 heldRows[HELD];
+uint held_at(uint n) { return min(n * gl_WorkGroupSize.x + gl_LocalInvocationIndex, TILE * VECTORS - 1u); }
 #define HOLD(held, LOAD, factor) { \
 	clear_spoiled(0u); \
-	for (uint i = gl_LocalInvocationIndex; i < TILE * VECTORS; i += gl_WorkGroupSize.x) \
-		pool[i / VECTORS * PITCH + i % VECTORS] = convert(LOAD(i / VECTORS, i % VECTORS), factor); \
+	[[unroll]] for (uint n = 0u; n < HELD; n++) heldRows[n] = LOAD(held_at(n) / VECTORS, held_at(n) % VECTORS); \
+	[[unroll]] for (uint n = 0u; n < HELD; n++) pool[held_at(n) / VECTORS * PITCH + held_at(n) % VECTORS] = convert(heldRows[n], factor); \
 	barrier(); \
 	[[unroll]] for (uint k = 0u; k < DEPTH; k++) \
 		coopMatLoad(held[k], pool, gl_SubgroupID * TM * PITCH + k * TK / 8u, PITCH, gl_CooperativeMatrixLayoutRowMajor); \
 	barrier(); \
 }
 
+// Reads rows j.. of the stream into registers, without a branch, so that nothing waits for them before they are used.
+// From `end` on it is the last row, which no row of the tile sees there.
 void fetch(uint j, uint end) {
 	[[unroll]] for (uint r = 0u; r < LOADS; r++) {
-		const uint i = r * gl_WorkGroupSize.x + gl_LocalInvocationIndex, row = j + i / VECTORS;
-		nextX[r] = nextY[r] = uvec4(0);
-		if (i < COLS * VECTORS && row < end) {
-			nextX[r] = load_x(row, i % VECTORS);
-			nextY[r] = load_y(row, i % VECTORS);
-		}
+		const uint i = r * gl_WorkGroupSize.x + gl_LocalInvocationIndex, row = min(j + i / VECTORS, end - 1u);
+		nextX[r] = load_x(row, i % VECTORS);
+		nextY[r] = load_y(row, i % VECTORS);
 	}
+	note(j, end);
 }
 
 bool finite(uvec4 v) {
@@ -126,7 +130,7 @@ void pass(uint start, uint end, float scaleX, float scaleY) {
 		barrier();
 		[[unroll]] for (uint r = 0u; r < LOADS; r++) {
 			const uint i = r * gl_WorkGroupSize.x + gl_LocalInvocationIndex, at = i / VECTORS * PITCH + i % VECTORS;
-			if (i < COLS * VECTORS) {
+			if (COLS * VECTORS % gl_WorkGroupSize.x == 0u || i < COLS * VECTORS) {
 				pool[X_AT + at] = convert(SUMMED_X ? guarded(nextX[r], i / VECTORS) : nextX[r], scaleX);
 				pool[Y_AT + at] = convert(SUMMED_X ? nextY[r] : guarded(nextY[r], i / VECTORS), scaleY);
 			}

@@ -8,17 +8,17 @@ uint base; // the stream's first row
 
 bool valid(uint row) { return row < last && BLOCK(2u * (row / packed_rows()) + 1u) >= 0; }
 uint row_of(uint row) { return block_row(row); }
+uint held_row(uint row) { return block_row(min(row, last - 1u)); }
 
-// Keys and values; zeros of blocks that are not valid.
+// Keys and values. Nothing sees those of blocks that are not valid.
 uint stream_at(uint j, uint v) { return ((base + j) * kvHeads + kv) * HD / 8u + v; }
-bool absent(uint j) { return BLOCK(2u * ((base + j) / blockSize) + 1u) < 0; }
 uvec4 load_x(uint j, uint v) {
-	if (!own) return CK8[ck0 / 8u + stream_at(j, v)];
-	return absent(j) ? uvec4(0) : K8[k0 / 8u + stream_at(j, v)];
+	if (own) return K8[k0 / 8u + stream_at(j, v)];
+	return CK8[ck0 / 8u + stream_at(j, v)];
 }
 uvec4 load_y(uint j, uint v) {
-	if (!own) return CV8[cv0 / 8u + stream_at(j, v)];
-	return absent(j) ? uvec4(0) : V8[v0 / 8u + stream_at(j, v)];
+	if (own) return V8[v0 / 8u + stream_at(j, v)];
+	return CV8[cv0 / 8u + stream_at(j, v)];
 }
 
 // What the tile's row sees of the stream.

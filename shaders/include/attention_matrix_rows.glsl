@@ -11,7 +11,10 @@ int lowest, lowestEnd, highest, highestEnd; // of the subgroup's rows
 bool valid(uint row);                // whether the tile's row is there and has something to see
 uint row_of(uint row);               // its row, counted per head
 
-uvec4 load_q(uint r, uint v) { return valid(first + r) ? Q8[(q0 + row_of(first + r) * HD) / 8u + v] : uvec4(0); }
+uint held_row(uint row);             // the same, or for a row that sees nothing any
+
+uvec4 load_q(uint r, uint v) { return Q8[(q0 + held_row(first + r) * HD) / 8u + v]; }
+void note(uint j, uint end) {}
 void describe(uint j, uint end) {}
 
 // Chooses the tile of this workgroup; tiles with late anchors come first.
