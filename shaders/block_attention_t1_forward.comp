@@ -33,13 +33,8 @@ void main() {
 	if (!choose()) return;
 	begin();
 	pass_keys(uint(BLOCKS[blocks0 + 2u * block]), BLOCKS[blocks0 + 2u * block + 1u]);
-	finish();
-	STORE_ROWS(O, o0, query_at, o, unit(i), packed - first)
-	if (element() == 0u)
-		[[unroll]] for (uint i = 0u; i < TALL; i++) {
-			const uint m = 4u * tall() + i;
-			const float sum = total[i / 4u][i % 4u];
-			if (first + m < packed)
-				F32_STORE(LSE, lse0 + query_at(m) / headDim, sum == 0.0 ? 0.0 : (of_rows[m / 4u][m % 4u] + log2(sum)) * LN_2);
-		}
+	const float lse = finish();
+	const uint m = gl_LocalInvocationIndex;
+	if (m < ROWS && first + m < packed) F32_STORE(LSE, lse0 + query_at(m) / headDim, lse);
+	STORE_ROWS(O, o0, query_at, o, of_rows[4u * tall() + i], packed - first)
 }

@@ -50,5 +50,5 @@ void main() {
 		ACCUMULATE(o, value, min(KEYS, end - j), j + KEYS > all)
 	}
 	finish();
-	STORE_ROWS(O, o0, query_at, o, unit(i), packed - first)
+	STORE_ROWS(O, o0, query_at, o, of_rows[4u * tall() + i], packed - first)
 }

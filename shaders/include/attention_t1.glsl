@@ -16,7 +16,10 @@
 layout(constant_id = 2) const uint ROWS = 32;        // a multiple of 4, at most GROUP / SLICE
 layout(constant_id = 3) const uint COLS = 32;        // fours of a head, or more; a power of two
 
-const uint KEYS = 64, STRIP = 4;
+#ifndef KEYS
+#define KEYS 64u
+#endif
+const uint STRIP = 4;
 const uint SLICE = 4, PITCH = SLICE + 1;             // fours of a head staged at a time
 const uint STAGES = KEYS * SLICE / GROUP;            // of the stream, by each invocation
 const uint ACROSS = 4 * GROUP / ROWS;                // invocations that have the same rows in SCORES
@@ -25,10 +28,10 @@ const uint TALL = ROWS * COLS / GROUP, QUADS = TALL / 4;
 const uint WEIGHT_PITCH = ROWS / 4 + 1;
 
 const uint SLICES = (ROWS + KEYS) * PITCH, WEIGHTS = KEYS * WEIGHT_PITCH;
-const uint POOL = SLICES + GROUP > WEIGHTS ? SLICES + GROUP : WEIGHTS;
-shared vec4 pool[POOL];        // the slices, behind them a vector for each invocation; or the weights
-shared vec4 of_rows[ROWS / 4]; // a number for each row of the tile
-shared uint starts[KEYS];      // elements where the rows of the stream start
+const uint PARTS = SLICES + GROUP > 4 * GROUP ? SLICES + GROUP : 4 * GROUP;
+shared vec4 pool[PARTS > WEIGHTS ? PARTS : WEIGHTS]; // the slices, behind them a vector for each invocation; or the weights; or rows to store
+shared float of_rows[ROWS];                          // a number for each row of the tile
+shared uint starts[KEYS];                            // elements where the rows of the stream start
 
 uint tile_at;           // element where the tile's row starts that the invocation stages
 uint stream_at[STAGES]; // and those of the stream
@@ -61,7 +64,7 @@ uint element() { return gl_LocalInvocationIndex % COLS * 4u; } // ACCUMULATE's e
 		[[unroll]] for (uint r = 0u; r < STAGES; r++) pool[(ROWS + staged() + r * (GROUP / SLICE)) * PITCH + d0 / 4u] = b[r]; \
 		barrier(); \
 		FETCH(A, B, d0 + d + 4u * SLICE) \
-		[[unroll]] for (uint f = 0u; f < SLICE; f++) { \
+		[[dont_unroll]] for (uint f = 0u; f < SLICE; f++) { \
 			vec4 x[4]; \
 			[[unroll]] for (uint m = 0u; m < 4u; m++) x[m] = pool[(4u * quad() + m) * PITCH + f]; \
 			[[unroll]] for (uint i = 0u; i < SPAN; i++) { \
@@ -103,15 +106,23 @@ uint element() { return gl_LocalInvocationIndex % COLS * 4u; } // ACCUMULATE's e
 	if (guarded) { ACCUMULATE_STRIPS(o, B, n, true) } else { ACCUMULATE_STRIPS(o, B, n, false) } \
 }
 
-// Stores times(m) * o[m] at element at(m) of C, for the tile's rows below n.
+// Stores times * o[i] at element at(m) of C, for the tile's rows m below n, of
+// which i is the invocation's. Four rows at a time go through shared memory to a
+// loop: unrolled, compilers take registers for all of them at once.
 #define STORE_ROWS(C, c0, at, o, times, n) \
-	[[unroll]] for (uint i = 0u; i < TALL; i++) { \
-		const uint m = 4u * tall() + i, d = element(); \
-		if (m < (n)) { \
-			const vec4 x = o[i] * (times); \
-			if (VECTOR) { \
-				if (d < headDim) STORE4(C, c0 + at(m) + d, x); \
-			} else \
-				[[unroll]] for (uint e = 0u; e < 4u; e++) if (d + e < headDim) STORE(C, c0 + at(m) + d + e, x[e]); \
+	barrier(); \
+	[[unroll]] for (uint v = 0u; v < QUADS; v++) { \
+		[[unroll]] for (uint e = 0u; e < 4u; e++) { \
+			const uint i = 4u * v + e; \
+			pool[e * GROUP + gl_LocalInvocationIndex] = o[i] * (times); \
 		} \
+		[[dont_unroll]] for (uint e = 0u; e < 4u; e++) \
+			if (4u * (tall() + v) + e < (n)) { \
+				const uint c = c0 + at(4u * (tall() + v) + e) + element(); \
+				const vec4 x = pool[e * GROUP + gl_LocalInvocationIndex]; \
+				if (VECTOR) { \
+					if (element() < headDim) STORE4(C, c, x); \
+				} else \
+					[[unroll]] for (uint q = 0u; q < 4u; q++) if (element() + q < headDim) STORE(C, c + q, x[q]); \
+			} \
 	}

@@ -11,6 +11,10 @@ void begin() {
 	top = vec4(UNSEEN), sum = vec4(0);
 }
 
+void set_rows(vec4 x) {
+	[[unroll]] for (uint m = 0u; m < 4u; m++) of_rows[4u * quad() + m] = x[m];
+}
+
 // Turns the scores into weights, puts them where ACCUMULATE finds them, and
 // brings what is summed so far to the new maximum.
 void weigh() {
@@ -27,24 +31,25 @@ void weigh() {
 		s[i] = mix(exp2(s[i] - high), vec4(0), equal(s[i], vec4(UNSEEN)));
 		sum += s[i];
 	}
-	if (column(0u) == 0u) of_rows[quad()] = fade;
+	if (column(0u) == 0u) set_rows(fade);
 	PUT_WEIGHTS(s)
-	[[unroll]] for (uint i = 0u; i < TALL; i++) o[i] *= of_rows[tall() + i / 4u][i % 4u];
+	[[unroll]] for (uint i = 0u; i < TALL; i++) o[i] *= of_rows[4u * tall() + i];
 }
 
-vec4 total[QUADS]; // Σ weight of rows 4*tall() on
-
-// Brings the parts of the sums together, and leaves top in of_rows.
-void finish() {
+// Brings the parts of Σ weight together: leaves in of_rows what rows of o are multiplied by in the end. Returns
+// the logarithm of Σ exp for the row of the invocation's number, if there is one.
+float finish() {
+	const uint m = gl_LocalInvocationIndex;
+	float all = 0.0, lse = 0.0;
 	barrier();
-	pool[gl_LocalInvocationIndex] = sum;
-	if (column(0u) == 0u) of_rows[quad()] = top;
+	pool[m] = sum;
+	if (column(0u) == 0u) set_rows(top);
 	barrier();
-	[[unroll]] for (uint v = 0u; v < QUADS; v++) {
-		total[v] = vec4(0);
-		for (uint i = 0u; i < ACROSS; i++) total[v] += pool[(tall() + v) * ACROSS + i];
+	if (m < ROWS) {
+		for (uint i = 0u; i < ACROSS; i++) all += pool[m / 4u * ACROSS + i][m % 4u];
+		if (all != 0.0) lse = (of_rows[m] + log2(all)) * LN_2;
+		of_rows[m] = all == 0.0 ? 0.0 : 1.0 / all;
 	}
+	barrier();
+	return lse;
 }
-
-// What row m of the sums is multiplied by in the end.
-float unit(uint m) { return total[m / 4u][m % 4u] == 0.0 ? 0.0 : 1.0 / total[m / 4u][m % 4u]; }
