@@ -5,12 +5,13 @@
 // one sequence's context; the packed query rows of the blocks that see them pass.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
+#include "attention_t1_operand.glsl"
 #include "attention_record.glsl"
-BUFFER(0, Q)
-BUFFER(1, DO)
+OPERAND(0, Q)
+OPERAND(1, DO)
 RECORD_BUFFER(2, RECORDS)
-BUFFER(3, K)
-BUFFER(4, V)
+OPERAND(3, K)
+OPERAND(4, V)
 BUFFER(5, DK)
 BUFFER(6, DV)
 #ifdef PART_CONTEXT

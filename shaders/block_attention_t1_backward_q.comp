@@ -4,13 +4,14 @@
 // A workgroup holds ROWS packed query rows of one block and key head.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
+#include "attention_t1_operand.glsl"
 #include "attention_record.glsl"
-BUFFER(0, Q)
-BUFFER(1, K)
-BUFFER(2, V)
-BUFFER(3, CK)
-BUFFER(4, CV)
-BUFFER(5, DO)
+OPERAND(0, Q)
+OPERAND(1, K)
+OPERAND(2, V)
+OPERAND(3, CK)
+OPERAND(4, CV)
+OPERAND(5, DO)
 RECORD_BUFFER(6, RECORDS)
 BUFFER(7, DQ)
 layout(push_constant) uniform Push {
@@ -40,13 +41,13 @@ void visit(uint j, uint end) {
 
 void main() {
 	if (!choose()) return;
-	ivec4 record;
 	[[unroll]] for (uint m = 0u; m < 4u; m++) {
-		record = RECORDS[records0 / 4u + query_at(4u * quad() + m) / headDim];
-		lse[m] = intBitsToFloat(record.x);
-		delta[m] = intBitsToFloat(record.y);
+		const vec2 stats = intBitsToFloat(RECORDS[records0 / 4u + query_at(4u * quad() + m) / headDim].xy);
+		lse[m] = stats.x;
+		delta[m] = stats.y;
 	}
 	[[unroll]] for (uint i = 0u; i < TALL; i++) o[i] = vec4(0);
+	const ivec4 record = RECORDS[records0 / 4u + block * blockSize * heads]; // the block's first: one for all invocations
 	pass_keys(uint(record.z), record.w);
 	STORE_ROWS(DQ, dq0, query_at, o, scale * LN_2, packed - first)
 }

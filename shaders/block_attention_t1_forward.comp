@@ -4,11 +4,12 @@
 // holds ROWS packed query rows of one block and key head.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
-BUFFER(0, Q)
-BUFFER(1, K)
-BUFFER(2, V)
-BUFFER(3, CK)
-BUFFER(4, CV)
+#include "attention_t1_operand.glsl"
+OPERAND(0, Q)
+OPERAND(1, K)
+OPERAND(2, V)
+OPERAND(3, CK)
+OPERAND(4, CV)
 I32_BUFFER(5, BLOCKS) // first context row of the block's sequence, anchor
 BUFFER(6, O)
 F32_BUFFER(7, LSE)

@@ -4,9 +4,10 @@
 // holds ROWS packed query rows of one segment and key head.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
-BUFFER(0, Q)
-BUFFER(1, K)
-BUFFER(2, V)
+#include "attention_t1_operand.glsl"
+OPERAND(0, Q)
+OPERAND(1, K)
+OPERAND(2, V)
 I32_BUFFER(3, SEGMENTS) // first query row, rows, first key row of the sequence, position of the first row
 BUFFER(4, O)
 layout(push_constant) uniform Push {
