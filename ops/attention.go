@@ -20,11 +20,13 @@ type Heads struct {
 const (
 	maxHeadDim  = 256
 	maxTileRows = 16
-	heldDim     = 64  // the largest head whose tile rows stay in registers and stack
-	tileVectors = 32  // vectors of four sums that a lane holds at most: 128 registers
-	tileGroup   = 128 // invocations of a GPU's tile, 32 or fewer for each 8 rows
-	tileSlice   = 4   // invocations that stage a row of it
-	wideHead    = 128 // the largest head of which 32 rows leave a GPU's invocation its registers
+	heldDim     = 64 // the largest head whose tile rows stay in registers and stack
+	tileVectors = 32 // vectors of four sums that a lane holds at most: 128 registers
+	// of GPUs
+	maxTileGroup = 256 // invocations
+	minTileParts = 16  // invocations side by side over a head
+	tileSlice    = 4   // invocations that stage a row
+	tallSums     = 8   // vectors of four sums that an invocation holds at most
 )
 
 // share is the number of query heads that use one key head.
@@ -63,7 +65,7 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 		return attentionTile{group: 1, rows: 1, parts: 1}
 	}
 	if c.Device.Tier() != vk.T0 {
-		return gpuAttentionTile(n, dim)
+		return gpuAttentionTile(n, dim, sums, c.Device.MaxInvocations)
 	}
 	lanes := c.Device.SubgroupSize
 	t := attentionTile{dim: dim, group: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
@@ -76,17 +78,17 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 	return t
 }
 
-// gpuAttentionTile is the tile of kernels that include attention_t1.glsl.
-func gpuAttentionTile(n, dim int) attentionTile {
-	t := attentionTile{dim: dim, group: tileGroup, rows: tileGroup / tileSlice, parts: tileGroup / 8, gpu: true}
-	if n <= t.rows/2 || dim > wideHead {
-		t.rows /= 2
-		if dim <= wideHead {
-			t.group /= 2
-		}
-	}
+// gpuAttentionTile is the tile of kernels that include attention_t1.glsl on a device that runs so many invocations at once.
+func gpuAttentionTile(n, dim, sums, most int) attentionTile {
+	t := attentionTile{dim: dim, rows: 2 * maxTileRows, parts: minTileParts, gpu: true}
 	for 4*t.parts < dim {
 		t.parts *= 2
+	}
+	for t.group == 0 || t.group > min(most, maxTileGroup) || t.rows > maxTileRows && t.rows/2 >= n {
+		if t.group > 0 {
+			t.rows /= 2
+		}
+		t.group = max(tileSlice*t.rows, t.rows*t.parts*sums/tallSums)
 	}
 	return t
 }

@@ -25,7 +25,6 @@ layout(push_constant) uniform Push {
 	uint lists, blockSize, heads, kvHeads, headDim, longest, window; // lists of keys: blocks or sequences
 	float scale;                                                   // log2(e)/√hd
 };
-#define KEYS 32u
 #include "attention_t1.glsl"
 
 uint kv, first, base, length; // the tile's first key; the row where its list starts, and its keys

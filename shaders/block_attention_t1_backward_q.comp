@@ -18,7 +18,6 @@ layout(push_constant) uniform Push {
 	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, longest, window;
 	float scale; // log2(e)/√hd
 };
-#define KEYS 32u
 #include "attention_t1.glsl"
 #include "attention_t1_blocks.glsl"
 

@@ -28,10 +28,9 @@ const uint TALL = ROWS * COLS / GROUP, QUADS = TALL / 4;
 const uint WEIGHT_PITCH = ROWS / 4 + 1;
 
 const uint SLICES = (ROWS + KEYS) * PITCH, WEIGHTS = KEYS * WEIGHT_PITCH;
-const uint PARTS = SLICES + GROUP > 4 * GROUP ? SLICES + GROUP : 4 * GROUP;
-shared vec4 pool[PARTS > WEIGHTS ? PARTS : WEIGHTS]; // the slices, behind them a vector for each invocation; or the weights; or rows to store
-shared float of_rows[ROWS];                          // a number for each row of the tile
-shared uint starts[KEYS];                            // elements where the rows of the stream start
+shared vec4 pool[SLICES + GROUP > WEIGHTS ? SLICES + GROUP : WEIGHTS]; // the slices, behind them a vector for each invocation; or the weights; or rows to store
+shared float of_rows[ROWS];                                            // a number for each row of the tile
+shared uint starts[KEYS];                                              // elements where the rows of the stream start
 
 uint tile_at;           // element where the tile's row starts that the invocation stages
 uint stream_at[STAGES]; // and those of the stream
@@ -111,14 +110,11 @@ uint element() { return gl_LocalInvocationIndex % COLS * 4u; } // ACCUMULATE's e
 // loop: unrolled, compilers take registers for all of them at once.
 #define STORE_ROWS(C, c0, at, o, times, n) \
 	barrier(); \
-	[[unroll]] for (uint v = 0u; v < QUADS; v++) { \
-		[[unroll]] for (uint e = 0u; e < 4u; e++) { \
-			const uint i = 4u * v + e; \
-			pool[e * GROUP + gl_LocalInvocationIndex] = o[i] * (times); \
-		} \
-		[[dont_unroll]] for (uint e = 0u; e < 4u; e++) \
-			if (4u * (tall() + v) + e < (n)) { \
-				const uint c = c0 + at(4u * (tall() + v) + e) + element(); \
+	[[unroll]] for (uint v = 0u; v < TALL; v += 2u) { \
+		[[unroll]] for (uint i = v; i < v + 2u; i++) pool[(i - v) * GROUP + gl_LocalInvocationIndex] = o[i] * (times); \
+		[[dont_unroll]] for (uint e = 0u; e < 2u; e++) \
+			if (4u * tall() + v + e < (n)) { \
+				const uint c = c0 + at(4u * tall() + v + e) + element(); \
 				const vec4 x = pool[e * GROUP + gl_LocalInvocationIndex]; \
 				if (VECTOR) { \
 					if (element() < headDim) STORE4(C, c, x); \
