@@ -23,10 +23,10 @@ const (
 	heldDim     = 64 // the largest head whose tile rows stay in registers and stack
 	tileVectors = 32 // vectors of four sums that a lane holds at most: 128 registers
 	// of GPUs
-	maxTileGroup = 256 // invocations
-	minTileParts = 16  // invocations side by side over a head
-	tileSlice    = 4   // invocations that stage a row
-	tallSums     = 8   // vectors of four sums that an invocation holds at most
+	minTileGroup = 128 // invocations, where each of them then has vectors of four rows' sums
+	maxTileGroup = 256
+	minTileParts = 16 // invocations side by side over a head
+	tallSums     = 8  // vectors of four sums that an invocation holds at most
 )
 
 // share is the number of query heads that use one key head.
@@ -88,7 +88,7 @@ func gpuAttentionTile(n, dim, sums, most int) attentionTile {
 		if t.group > 0 {
 			t.rows /= 2
 		}
-		t.group = max(tileSlice*t.rows, t.rows*t.parts*sums/tallSums)
+		t.group = max(min(minTileGroup, t.rows*t.parts/4), t.rows*t.parts*sums/tallSums)
 	}
 	return t
 }

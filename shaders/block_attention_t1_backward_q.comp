@@ -23,7 +23,7 @@ layout(push_constant) uniform Push {
 
 vec4 s[SPAN], g[SPAN]; // q·kᵀ and dOut·vᵀ, then P and dS
 vec4 o[TALL];          // dq·√hd
-vec4 lse, delta;       // of rows 4*quad() on
+shared vec4 lse[ROWS / 4], delta[ROWS / 4]; // read when they are needed: that leaves registers to the sums
 
 vec4 gradient(uint at, uint d) { return HEAD4(DO, do0 + at, d); }
 
@@ -32,7 +32,7 @@ void visit(uint j, uint end) {
 	SCORES(g, gradient, value)
 	[[unroll]] for (uint i = 0u; i < SPAN; i++) {
 		const uint n = j + column(i);
-		g[i] = n < end ? mix(vec4(0), exp2(s[i] * scale - lse * LOG2_E) * (g[i] - delta), seen(n)) : vec4(0);
+		g[i] = n < end ? mix(vec4(0), exp2(s[i] * scale - lse[quad()] * LOG2_E) * (g[i] - delta[quad()]), seen(n)) : vec4(0);
 	}
 	PUT_WEIGHTS(g)
 	ACCUMULATE(o, key, min(KEYS, end - j), hidden(j))
@@ -40,10 +40,11 @@ void visit(uint j, uint end) {
 
 void main() {
 	if (!choose()) return;
-	[[unroll]] for (uint m = 0u; m < 4u; m++) {
-		const vec2 stats = intBitsToFloat(RECORDS[records0 / 4u + query_at(4u * quad() + m) / headDim].xy);
-		lse[m] = stats.x;
-		delta[m] = stats.y;
+	const uint m = gl_LocalInvocationIndex;
+	if (m < ROWS) {
+		const vec2 stats = intBitsToFloat(RECORDS[records0 / 4u + query_at(m) / headDim].xy);
+		lse[m / 4u][m % 4u] = stats.x;
+		delta[m / 4u][m % 4u] = stats.y;
 	}
 	[[unroll]] for (uint i = 0u; i < TALL; i++) o[i] = vec4(0);
 	const ivec4 record = RECORDS[records0 / 4u + block * blockSize * heads]; // the block's first: one for all invocations

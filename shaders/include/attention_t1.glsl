@@ -16,10 +16,7 @@
 layout(constant_id = 2) const uint ROWS = 32;        // a multiple of 4, at most GROUP / SLICE
 layout(constant_id = 3) const uint COLS = 32;        // fours of a head, or more; a power of two
 
-#ifndef KEYS
-#define KEYS 64u
-#endif
-const uint STRIP = 4;
+const uint KEYS = 64, STRIP = 4;
 const uint SLICE = 4, PITCH = SLICE + 1;             // fours of a head staged at a time
 const uint STAGES = KEYS * SLICE / GROUP;            // of the stream, by each invocation
 const uint ACROSS = 4 * GROUP / ROWS;                // invocations that have the same rows in SCORES
