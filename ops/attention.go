@@ -90,6 +90,9 @@ func gpuAttentionTile(n, dim, sums, most int) attentionTile {
 		}
 		t.group = max(min(minTileGroup, t.rows*t.parts/4), t.rows*t.parts*sums/tallSums)
 	}
+	if sums > 1 && t.group < minTileGroup { // half of them have no sums, but else there are too few registers
+		t.parts, t.group = 2*t.parts, 2*t.group
+	}
 	return t
 }
 
