@@ -1,6 +1,7 @@
-// What the attention kernels of CPU drivers share; those of GPUs have attention_t1.glsl. A workgroup is one subgroup and holds ROWS
-// rows of one side (query rows in the forward pass and for dq, keys for dk and
-// dv) against one row of the other side per lane at a time. Two products make up
+// What the attention kernels of CPU drivers share; those of GPUs have
+// attention_t1.glsl. A workgroup is one subgroup and holds ROWS rows of one side
+// (query rows in the forward pass and for dq, keys for dk and dv) against one row
+// of the other side per lane at a time. Two products make up
 // every kernel:
 //
 //	SCORES      s[m] of a lane = row m · the lane's row     a loop over the elements of a head
