@@ -67,6 +67,7 @@ var importers = map[string][]string{
 // forwardOnly lists the kernels x_forward.comp that have no x_backward.comp.
 var forwardOnly = map[string]string{
 	"causal_attention":    "the target is frozen",
+	"causal_attention_t1": "the target is frozen",
 	"causal_attention_t2": "the target is frozen",
 	"embedding":           "the target's table is frozen",
 }

@@ -16,12 +16,17 @@ type Heads struct {
 	Dim   int // elements of a head, hd; even, at most 256
 }
 
-// Limits of the attention kernels.
+// Limits of the attention kernels. Those without a tier are of a CPU's.
 const (
 	maxHeadDim  = 256
 	maxTileRows = 16
-	heldDim     = 64 // the largest head whose tile rows stay in a CPU's registers and stack
+	heldDim     = 64 // the largest head whose tile rows stay in registers and stack
 	tileVectors = 32 // vectors of four sums that a lane holds at most: 128 registers
+	// of GPUs
+	minTileGroup = 128 // invocations, where each of them then has vectors of four rows' sums
+	maxTileGroup = 256
+	minTileParts = 16 // invocations side by side over a head
+	tallSums     = 8  // vectors of four sums that an invocation holds at most
 )
 
 // share is the number of query heads that use one key head.
@@ -44,23 +49,27 @@ func (h Heads) vectors(list ...tensors.Tensor) bool {
 	return true
 }
 
-// attentionTile is what a workgroup holds: rows of one side, and for each row
-// parts vectors of four elements of a head per lane; held is how many fours of its rows it
-// keeps loaded, 0 where it loads them anew for every row of the other side.
+// attentionTile is how a workgroup holds rows of one side. On a CPU (T0) it is one subgroup, and each
+// lane has for every row parts vectors of four elements of a head; held is how many fours of its rows it keeps
+// loaded, 0 where it loads them anew for every row of the other side. On GPUs parts are the invocations side by side
+// over a head, and rows of the other side pass through shared memory.
 type attentionTile struct {
-	dim, lanes, rows, parts, held int
-	cpu                           bool
+	dim, group, rows, parts, held int
+	gpu                           bool
 }
 
 // attentionTile chooses the tile for a list of n rows with so many sums per row.
 // It depends on the shape and the device alone.
 func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 	if c.Dry() {
-		return attentionTile{lanes: 1, rows: 1, parts: 1}
+		return attentionTile{group: 1, rows: 1, parts: 1}
+	}
+	if c.Device.Tier() != vk.T0 {
+		return gpuAttentionTile(n, dim, sums, c.Device.MaxInvocations)
 	}
 	lanes := c.Device.SubgroupSize
-	t := attentionTile{dim: dim, lanes: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes), cpu: c.Device.Tier() == vk.T0}
-	if t.cpu && dim <= heldDim {
+	t := attentionTile{dim: dim, group: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
+	if dim <= heldDim {
 		t.held = ceilDiv(dim, 4)
 	}
 	for t.rows > 2 && (t.rows*t.parts*sums > tileVectors || t.rows/2 >= n) {
@@ -69,24 +78,54 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 	return t
 }
 
-// spec are the specialisation constants of kernels that include attention.glsl.
+// gpuAttentionTile is the tile of kernels that include attention_t1.glsl on a device that runs so many invocations at once.
+func gpuAttentionTile(n, dim, sums, most int) attentionTile {
+	t := attentionTile{dim: dim, rows: 2 * maxTileRows, parts: minTileParts, gpu: true}
+	for 4*t.parts < dim {
+		t.parts *= 2
+	}
+	for t.group == 0 || t.group > min(most, maxTileGroup) || t.rows > maxTileRows && t.rows/2 >= n {
+		if t.group > 0 {
+			t.rows /= 2
+		}
+		t.group = max(min(minTileGroup, t.rows*t.parts/4), t.rows*t.parts*sums/tallSums)
+	}
+	if sums > 1 && t.group < minTileGroup { // half of them have no sums, but else there are too few registers
+		t.parts, t.group = 2*t.parts, 2*t.group
+	}
+	return t
+}
+
+// spec are the specialisation constants of kernels that include attention.glsl or attention_t1.glsl.
 func (t attentionTile) spec(vector, window bool) []uint32 {
-	return []uint32{uint32(t.lanes), 1, uint32(t.rows), uint32(t.parts), flag(vector), flag(window), uint32(t.held), flag(t.cpu)}
+	list := []uint32{uint32(t.group), 1, uint32(t.rows), uint32(t.parts), flag(vector), flag(window)}
+	if !t.gpu {
+		list = append(list, uint32(t.held))
+	}
+	return list
 }
 
 // operand is a tensor of rows of heads that an attention kernel reads.
 func operand(t tensors.Tensor) use { return use{t, vk.Read, true} }
 
-// attend runs an attention kernel: its variant that reads all operands in texels where each head is a whole number of them.
-func (c *Context) attend(t attentionTile, vector, window bool, l launch) {
+// attend runs an attention kernel of a family: on GPUs that of T1, on a CPU the variant that reads all operands in
+// texels where each head is a whole number of them.
+func (c *Context) attend(t attentionTile, family string, vector, window bool, l launch) {
 	if c.err != nil || c.Dry() {
 		return
 	}
-	texels := vector
+	texels := vector && !t.gpu
 	for _, u := range l.uses {
 		texels = texels && (!u.texels || c.texels(u.Tensor, t.dim))
 	}
-	l.kernel += map[bool]string{false: ".buffer", true: ".texel"}[texels]
+	switch {
+	case t.gpu:
+		l.kernel = family + "_t1_" + l.kernel
+	case texels:
+		l.kernel = family + "_" + l.kernel + ".texel"
+	default:
+		l.kernel = family + "_" + l.kernel + ".buffer"
+	}
 	for i := range l.uses {
 		l.uses[i].texels = l.uses[i].texels && texels
 	}

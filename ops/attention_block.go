@@ -55,7 +55,7 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 		return
 	}
 	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
-	c.attend(t, a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0, launch{kernel: "block_attention_forward." + storage(a.Q),
+	c.attend(t, "block_attention", a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0, launch{kernel: "forward." + storage(a.Q),
 		uses:   []use{operand(a.Q), operand(a.K), operand(a.V), operand(a.CK), operand(a.CV), in(a.Blocks), {Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
 		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
 }
@@ -92,7 +92,7 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 
 	a = a.withoutContext()
 	t := c.attentionTile(a.packed(), h.Dim, 1)
-	c.attend(t, vector, a.Window > 0, launch{kernel: "block_attention_backward_q." + storage(a.Q),
+	c.attend(t, "block_attention", vector, a.Window > 0, launch{kernel: "backward_q." + storage(a.Q),
 		uses: []use{operand(a.Q), operand(a.K), operand(a.V), operand(a.CK), operand(a.CV), operand(dOut), operand(records),
 			{Tensor: g.Q, access: vk.Write}},
 		params: a.params(a.Count), groups: fold(h.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(6)})
@@ -119,7 +119,7 @@ func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Ten
 	if lists*length == 0 {
 		return
 	}
-	c.attend(t, vector, a.Window > 0, launch{kernel: "block_attention_backward_kv." + storage(a.Q) + "." + part, uses: uses,
+	c.attend(t, "block_attention", vector, a.Window > 0, launch{kernel: "backward_kv." + storage(a.Q) + "." + part, uses: uses,
 		params: a.params(lists), groups: fold(a.Heads.KV * lists * ceilDiv(length, t.rows)), work: work})
 }
 

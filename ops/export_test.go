@@ -120,3 +120,9 @@ func (c *Context) UseAttentionShape(shape ...int) {
 		c.shape = &attentionShape{shape[0], shape[1]}
 	}
 }
+
+// GPUAttentionTile is the shape of a tile of attention on GPUs without matrices: invocations, rows and invocations side by side over a head.
+func GPUAttentionTile(n, dim, sums, most int) (group, rows, parts int) {
+	t := gpuAttentionTile(n, dim, sums, most)
+	return t.group, t.rows, t.parts
+}

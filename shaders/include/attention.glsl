@@ -1,6 +1,7 @@
-// What the attention kernels share. A workgroup is one subgroup and holds ROWS
-// rows of one side (query rows in the forward pass and for dq, keys for dk and
-// dv) against one row of the other side per lane at a time. Two products make up
+// What the attention kernels of CPU drivers share; those of GPUs have
+// attention_t1.glsl. A workgroup is one subgroup and holds ROWS rows of one side
+// (query rows in the forward pass and for dq, keys for dk and dv) against one row
+// of the other side per lane at a time. Two products make up
 // every kernel:
 //
 //	SCORES      s[m] of a lane = row m · the lane's row     a loop over the elements of a head
@@ -9,25 +10,16 @@
 // What one lane loaded reaches the others by a shuffle with a constant index: CPU
 // drivers pay per load and per barrier, hardly per multiply-add.
 // Include it after the buffers and the push constants, which end in GEOMETRY.
-//
-// Rows are counted per head: query row i of head g is i*heads + g, key row j of
-// key head h is j*kvHeads + h; times headDim that is the element they start at.
-// The query heads that share a key head are packed: packed row p of a block is
-// its query p/share at head kv*share + p%share.
 #include "workgroup.glsl"
+#include "attention_heads.glsl"
 
 layout(constant_id = 2) const uint ROWS = 16;
 layout(constant_id = 3) const uint PARTS = 1;        // vectors of four elements of a head that a lane owns
-layout(constant_id = 4) const bool VECTOR = false;   // every tensor may be loaded four elements at a time
-layout(constant_id = 5) const bool WINDOW = false;   // there is a sliding window
 layout(constant_id = 6) const uint HELD = 0;         // fours of a head, where the tile's rows stay in registers
 
 const uint SPREAD = (ROWS + GROUP - 1u) / GROUP;     // rows of the tile that a lane loads
-layout(constant_id = 7) const bool CPU = false;      // shuffles with a constant index are cheaper than a reduction
 
 const uint HOLDS = (HELD > 0u ? HELD : 1u) * SPREAD;
-const float UNSEEN = -3.0e38;                        // score of a key that the row does not see
-const float LOG2_E = 1.44269504088896341, LN_2 = 0.693147180559945309;
 
 #ifdef READ_TEXEL
 const uint STRIP = GROUP < 8u ? GROUP : 8u;          // rows of the other side whose loads come before their products
@@ -40,14 +32,9 @@ uint spread[SPREAD];     // elements where the lane's rows of the tile start
 uint other;              // element where the lane's row of the other side starts
 float s[ROWS];           // scores of the tile's rows with the lane's, then weights
 
-uint share() { return heads / kvHeads; }
-
 // Every other workgroup from the end, because CPU drivers give each thread one
 // contiguous part of the grid, and late anchors see more keys.
 uint alternate(uint i, uint n) { return (i & 1u) == 0u ? i / 2u : n - 1u - i / 2u; }
-
-// The row of packed query row p of the queries that start at first.
-uint query_row(uint first, uint p, uint kv) { return (first + p / share()) * heads + kv * share() + p % share(); }
 
 // Parts come in runs of as many as one load brings, where a lane owns that many.
 const uint RUN = PARTS % FOURS == 0u ? FOURS : 1u;
@@ -69,9 +56,6 @@ uint owned(uint v) { return VECTOR ? min(part(v), headDim - (RUN - v % RUN) * 4u
 		[[unroll]] for (uint f = 0u; f < RUN; f++) v[p * RUN + f] = x[f]; \
 	} else [[unroll]] for (uint p = 0u; p < PARTS; p++) v[p] = LOAD_FOUR(name, (at) + owned(p));
 #else
-#define HEAD1(name, at, d) ((d) < headDim ? LOAD(name, (at) + (d)) : 0.0)
-#define HEAD4(name, at, d) (VECTOR ? LOAD4(name, (at) + (d)) \
-	: vec4(HEAD1(name, at, d), HEAD1(name, at, (d) + 1u), HEAD1(name, at, (d) + 2u), HEAD1(name, at, (d) + 3u)))
 #define HEAD_FOURS(name, at, d, v) v[0] = HEAD4(name, at, d);
 #define HEAD_PARTS(name, at, v) [[unroll]] for (uint p = 0u; p < PARTS; p++) v[p] = HEAD4(name, at, owned(p));
 #endif

@@ -12,9 +12,8 @@ void begin() {
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) sum[m] = 0.0;
 }
 
-// The largest of all lanes.
+// The largest of all lanes: to a CPU driver shuffles with a constant index are cheaper than a reduction.
 float highest(float v) {
-	if (!CPU) return subgroupMax(v);
 	float high = UNSEEN;
 	[[unroll]] for (uint i = 0u; i < GROUP; i++) high = max(high, subgroupShuffle(v, i));
 	return high;
