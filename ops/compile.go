@@ -11,6 +11,7 @@ import (
 type Compiled struct {
 	Kernel string
 	Spec   []uint32 // specialisation constants
+	Taken  bool     // by an op; others were refused, because they spill registers
 	// Figures are what the compiler tells of it, under the driver's names: none where it does not tell.
 	Figures []vk.Statistic
 }
@@ -23,7 +24,7 @@ func (k Compiled) Compare(o Compiled) int {
 // NewCompiling returns a Context that allocates and runs nothing, but compiles the kernels that the ops would run.
 func NewCompiling(d *vk.Device) *Context {
 	c, _ := NewCounting(d.Info)
-	c.Device, c.statistics, c.kernels = d, true, map[kernelKey]*vk.Pipeline{}
+	c.Device, c.statistics, c.kernels, c.taken = d, true, map[kernelKey]*vk.Pipeline{}, map[*vk.Pipeline]bool{}
 	c.NoTexels = !d.FastTexels
 	return c
 }
@@ -32,7 +33,7 @@ func NewCompiling(d *vk.Device) *Context {
 func (c *Context) Compiled() []Compiled {
 	list := make([]Compiled, 0, len(c.kernels))
 	for k, p := range c.kernels {
-		list = append(list, Compiled{k.name, slices.Clone(k.spec[:k.count]), p.Statistics()})
+		list = append(list, Compiled{k.name, slices.Clone(k.spec[:k.count]), c.taken[p], p.Statistics()})
 	}
 	slices.SortFunc(list, Compiled.Compare)
 	return list

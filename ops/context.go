@@ -45,6 +45,7 @@ type Context struct {
 	tuning     *Tuning
 	statistics bool // compile kernels so that the driver tells of them
 	kernels    map[kernelKey]*vk.Pipeline
+	taken      map[*vk.Pipeline]bool // of kernels, what an op ran, see NewCompiling
 	plan       []Allocation
 	blocks     []*vk.Buffer
 	used       [2]int64 // of the current block of each memory, in bytes

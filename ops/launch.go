@@ -124,6 +124,7 @@ func (c *Context) run(l launch) {
 		return
 	}
 	if c.idle() {
+		c.taken[p] = true
 		return
 	}
 	push := make([]uint32, 0, len(l.uses)+len(l.params))

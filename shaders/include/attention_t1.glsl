@@ -102,13 +102,12 @@ uint element() { return gl_LocalInvocationIndex % COLS * 4u; } // ACCUMULATE's e
 	if (guarded) { ACCUMULATE_STRIPS(o, B, n, true) } else { ACCUMULATE_STRIPS(o, B, n, false) } \
 }
 
-// Stores times * o[i] at element at(m) of C, for the tile's rows m below n, of
-// which i is the invocation's. Four rows at a time go through shared memory to a
-// loop: unrolled, compilers take registers for all of them at once.
-#define STORE_ROWS(C, c0, at, o, times, n) \
-	barrier(); \
-	[[unroll]] for (uint v = 0u; v < TALL; v += 2u) { \
-		[[unroll]] for (uint i = v; i < v + 2u; i++) pool[(i - v) * GROUP + gl_LocalInvocationIndex] = o[i] * (times); \
+#define STORE_PAIR(C, c0, at, o, times, n, v) \
+	if (v < TALL) { \
+		[[unroll]] for (uint j = 0u; j < 2u; j++) { \
+			const uint i = v + j < TALL ? v + j : 0u; \
+			pool[j * GROUP + gl_LocalInvocationIndex] = o[i] * (times); \
+		} \
 		[[dont_unroll]] for (uint e = 0u; e < 2u; e++) \
 			if (4u * tall() + v + e < (n)) { \
 				const uint c = c0 + at(4u * tall() + v + e) + element(); \
@@ -119,3 +118,14 @@ uint element() { return gl_LocalInvocationIndex % COLS * 4u; } // ACCUMULATE's e
 					[[unroll]] for (uint q = 0u; q < 4u; q++) if (element() + q < headDim) STORE(C, c + q, x[q]); \
 			} \
 	}
+
+// Stores times * o[i] at element at(m) of C, for the tile's rows m below n, of
+// which i is the invocation's, at most eight. Two at a time go through shared memory to a
+// loop: unrolled, compilers take registers for all of them at once. The pairs are no
+// loop, which some compilers would not unroll around another one: o lay in memory then.
+#define STORE_ROWS(C, c0, at, o, times, n) \
+	barrier(); \
+	STORE_PAIR(C, c0, at, o, times, n, 0u) \
+	STORE_PAIR(C, c0, at, o, times, n, 2u) \
+	STORE_PAIR(C, c0, at, o, times, n, 4u) \
+	STORE_PAIR(C, c0, at, o, times, n, 6u)

@@ -67,7 +67,7 @@ func Kernels(d *vk.Device, p Preset, dtype tensors.DType) (*KernelsReport, error
 	if err := step(); err != nil {
 		return nil, err
 	}
-	usual := c.Compiled()
+	usual := slices.DeleteFunc(c.Compiled(), func(k ops.Compiled) bool { return !k.Taken })
 	for i := range c.Alternatives() {
 		c.Alternative(i)
 		if err := step(); err != nil {
