@@ -33,6 +33,8 @@ test: ## vet, gofmt, shaders, and every test on this machine's Vulkan device
 	@$(GO) run ./tools/glslc -check
 	@echo "== test"
 	@$(GO) run ./tools/testreport $(GO) test -json -count=1 -timeout $(TIMEOUT) ./...
+	@echo "== test the kernels of GPUs without matrices (tier T1), here on this device"
+	@VKDOMINO_TIER=1 $(GO) run ./tools/testreport $(GO) test -json -count=1 -timeout $(TIMEOUT) ./ops ./internal/selftest
 
 # The race detector needs no device: it runs where vk, and with it cgo, is not linked in.
 race: ## go test -race on the packages without Vulkan
