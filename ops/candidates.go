@@ -68,7 +68,7 @@ const minusInfinity = 0xff800000 // the bits of an f32
 
 // fill records setting every 32-bit word of t.
 func (c *Context) fill(t tensors.Tensor, word uint32) {
-	if c.err == nil && !c.Dry() && t.Bytes() > 0 {
+	if c.err == nil && !c.idle() && t.Bytes() > 0 {
 		c.recorder.Fill(t.Region, word)
 	}
 }

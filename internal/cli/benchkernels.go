@@ -19,9 +19,9 @@ func newBenchKernelsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kernels",
 		Short: "What the driver's compiler makes of the kernels: registers, spills, occupancy",
-		Long: "Compiles every kernel of a preset's training step, with the target's forward pass and the update, and prints what the\n" +
-			"driver tells of each. Nothing runs and nothing is allocated. Kernels that may be chosen instead of the usual ones are\n" +
-			"marked with a star. Presets: " + strings.Join(bench.Names(), ", ") + ".",
+		Long: "Compiles every kernel of a preset's training step, with the target's forward pass and the update, and of decoding, and\n" +
+			"prints what the driver tells of each. Nothing runs and nothing is allocated. Kernels that may be chosen instead of the\n" +
+			"usual ones are marked with a star. Presets: " + strings.Join(bench.Names(), ", ") + ".",
 		Example: "  vkdomino bench kernels --preset qwen3-8b --json kernels.json",
 		Args:    argCount(0, 0, "flags alone"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -12,7 +12,7 @@ import (
 	"vkdomino/vk"
 )
 
-// KernelsReport is what the driver's compiler made of the kernels of a training step.
+// KernelsReport is what the driver's compiler made of the kernels of a training step and of decoding.
 type KernelsReport struct {
 	Preset    string           `json:"preset"`
 	Precision string           `json:"precision"`
@@ -24,7 +24,7 @@ type KernelsReport struct {
 type CompiledKernel struct {
 	Name string   `json:"kernel"`
 	Spec []uint32 `json:"constants"`
-	// Usual says that the step takes it where nothing was measured; the others are there to be chosen.
+	// Usual says that it is taken where nothing was measured; the others are there to be chosen.
 	Usual   bool              `json:"usual"`
 	Spills  uint64            `json:"spills"`  // see vk.Spills
 	Figures map[string]uint64 `json:"figures"` // under the driver's names; empty where the driver does not tell
@@ -42,8 +42,8 @@ func (k CompiledKernel) Figure(names ...string) (value uint64, ok bool) {
 	return 0, false
 }
 
-// Kernels compiles every kernel of a preset's training step, with the target's forward pass and the update, and those
-// on cooperative matrices that may be chosen instead. Nothing is allocated on the device and nothing runs.
+// Kernels compiles every kernel of a preset's training step, with the target's forward pass and the update, those that only
+// decoding has, and those in other shapes that may be chosen instead. Nothing is allocated on the device and nothing runs.
 func Kernels(d *vk.Device, p Preset, dtype tensors.DType) (*KernelsReport, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
@@ -65,6 +65,14 @@ func Kernels(d *vk.Device, p Preset, dtype tensors.DType) (*KernelsReport, error
 		return err
 	}
 	if err := step(); err != nil {
+		return nil, err
+	}
+	for _, group := range decodingTable {
+		for _, k := range group(newOpShapes(meter{c: c}, p, dtype)) {
+			k.record()
+		}
+	}
+	if err := c.Submit(); err != nil {
 		return nil, err
 	}
 	usual := slices.DeleteFunc(c.Compiled(), func(k ops.Compiled) bool { return !k.Taken })

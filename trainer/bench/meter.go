@@ -39,7 +39,7 @@ const enough = 40 * time.Millisecond
 // mostRepeats bounds how often a run repeats short work.
 const mostRepeats = 1000
 
-// meter times work on a context.
+// meter times work on a context; without runs it only records.
 type meter struct {
 	c    *ops.Context
 	runs int
@@ -129,5 +129,8 @@ func (m meter) tensor(name string, dtype tensors.DType, shape ...int) tensors.Te
 
 // fill uploads random numbers that follow from name.
 func (m meter) fill(t tensors.Tensor, name string) {
+	if m.runs == 0 {
+		return
+	}
 	m.c.UploadF32(t, random(t.Len(), name, weightScale))
 }

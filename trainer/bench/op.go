@@ -43,6 +43,9 @@ var opTable = []func(s opShapes) []opCase{
 	opShapes.gruOps, opShapes.lossOps, opShapes.optimizerOps, opShapes.decodingOps, opShapes.samplingOps,
 }
 
+// decodingTable is its part that a training step has not.
+var decodingTable = opTable[len(opTable)-2:]
+
 // Op measures every op at the shapes that the preset's step, or decoding with its draft, has.
 // Nothing else must use the device meanwhile; tensors of the context are released.
 func Op(c *ops.Context, p Preset, dtype tensors.DType, runs int) (*OpReport, error) {
