@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ func printDevice(d vk.Info) {
 	fmt.Printf("  tier              %s; can run %s\n", d.Tier(), tierList(d))
 	if len(d.Matrices) > 0 {
 		fmt.Printf("  matrices          %s\n", strings.Trim(fmt.Sprint(d.Matrices), "[]"))
+	}
+	if !d.CPU && d.Tier() < vk.T2 && slices.Contains(d.Tiers(), vk.T2) {
+		fmt.Printf("  worth a try       %s=2: products on f16 matrices, scaled into their range; compare `vkdomino bench step`\n", vk.TierVariable)
 	}
 	fmt.Printf("  subgroup size     %d\n", d.SubgroupSize)
 	fmt.Printf("  largest binding   %d MiB\n", d.MaxBindingBytes>>20)
