@@ -331,9 +331,6 @@ func (r *Recorder) Wait() error {
 	return err
 }
 
-// Empty reports whether nothing is recorded.
-func (r *Recorder) Empty() bool { return len(r.names)+len(r.waiting) == 0 && r.err == nil }
-
 // Drop empties a list that was not started.
 func (r *Recorder) Drop() {
 	if !r.started {
