@@ -119,7 +119,7 @@ func (e *Engine) record(p *Prepared, i int) error {
 }
 
 // Run runs a step. Each micro-batch is one submission; while it runs the next is recorded, and
-// while the last runs, which holds the update too, meanwhile is called.
+// while the last runs, which holds the update too, meanwhile is called; under D-PACE each has ended by then.
 func (e *Engine) Run(p *Prepared, meanwhile func()) (*StepResult, error) {
 	sums := make([]domino.Sums, len(p.micros))
 	out := &StepResult{}
