@@ -114,7 +114,7 @@ func (m *Micro) shape() model.Shape {
 	return model.Shape{Sequences: m.Layout.Batch, Context: rows, Longest: longest, Blocks: len(m.Layout.Blocks)}
 }
 
-// Upload writes a micro-batch's inputs. The device must be idle.
+// Upload writes a micro-batch's inputs, see ops.Context.Upload.
 func (d *Draft) Upload(c *ops.Context, m *Micro) {
 	l := m.Layout
 	Q := l.DraftRows()
@@ -163,8 +163,8 @@ func (d *Draft) Forward(c *ops.Context, m *Micro) {
 }
 
 // Record records a whole micro-batch: forward, loss, and the gradients added to Params. Upload
-// came before, and the features are recorded. After a Submit Results has the results. D-PACE
-// submits and waits once between its two visits of the logits.
+// came before, and the features are recorded. Once that has run, Results has the results. D-PACE
+// submits and waits once between its two visits of the logits, so it cannot be recorded ahead.
 func (d *Draft) Record(c *ops.Context, m *Micro) error {
 	c.Phase(ops.PhaseForward)
 	d.Forward(c, m)
@@ -200,7 +200,7 @@ func (d *Draft) Losses(m *Micro) tensors.Tensor {
 	return d.loss.ce.Result.Slice(0, m.Targets.Len())
 }
 
-// Results reads the losses of a micro-batch's head rows. The device must be idle.
+// Results reads the losses of a micro-batch's head rows, before another one starts.
 func (d *Draft) Results(c *ops.Context, m *Micro) (*Results, error) {
 	return d.results(c, m.Targets.Len())
 }
@@ -260,7 +260,7 @@ func (d *Draft) backward(c *ops.Context, m *Micro) {
 	d.Backbone.Backward(c, m.shape(), d.dZ.Slice(0, m.Layout.DraftRows()))
 }
 
-// results reads the losses of R head rows. The device must be idle.
+// results reads the losses of R head rows.
 func (d *Draft) results(c *ops.Context, R int) (*Results, error) {
 	values, err := c.Float32s(d.loss.ce.Result.Slice(0, R))
 	if err != nil {

@@ -2,6 +2,8 @@ package ops_test
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -113,4 +115,86 @@ func TestErrorsAhead(t *testing.T) {
 	require.NoError(t, c.Wait())
 	require.NoError(t, c.Submit())
 	require.Equal(t, []float32{0, 0, 0, 0}, values(t, c, sum), "nothing ran")
+}
+
+// TestErrorsOfListsStayApart: what was recorded before a list is not run without the op that failed, nor does its error
+// keep a list from being recorded.
+func TestErrorsOfListsStayApart(t *testing.T) {
+	for name, run := range map[string]func(c *ops.Context, l *ops.List) error{
+		"Submit": func(c *ops.Context, l *ops.List) error { l.Drop(); return c.Submit() },
+		"Start":  func(c *ops.Context, l *ops.List) error { return c.Start(l, func() {}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, x, y, sum := sums(t)
+			c.Add(sum, x, y)
+			c.Add(sum, x, x.View(2))
+			l, err := c.Ahead(func() error { c.Add(y, x, x); return c.Err() })
+			require.NoError(t, err)
+			require.ErrorContains(t, run(c, l), "add")
+			require.NoError(t, c.Submit())
+			require.Equal(t, []float32{0, 0, 0, 0}, values(t, c, sum), "nothing ran")
+			require.Equal(t, []float32{1, 2, 3, 4}, values(t, c, y))
+		})
+	}
+}
+
+// TestErrorBehindAList keeps what was recorded apart from it, which Submit runs.
+func TestErrorBehindAList(t *testing.T) {
+	c, x, y, sum := sums(t)
+	l, err := c.Ahead(func() error { c.Zero(y); return nil })
+	require.NoError(t, err)
+	c.Add(sum, x, y)
+	require.ErrorContains(t, c.Start(l, func() { c.Add(sum, x, x.View(2)) }), "add")
+	require.NoError(t, c.Submit())
+	require.Equal(t, []float32{2, 3, 4, 5}, values(t, c, sum))
+}
+
+// TestBesideAcrossLists: a chain that still waits when its list is sealed runs with what follows in that list, not with what is
+// recorded elsewhere.
+func TestBesideAcrossLists(t *testing.T) {
+	c, x, y, sum := sums(t)
+	l, err := c.Ahead(func() error {
+		c.Add(y, y, x)
+		c.Beside(func() {
+			c.Add(sum, y, x)
+			c.Add(sum, sum, x)
+		})
+		return nil
+	})
+	require.NoError(t, err)
+	c.Zero(x)
+	c.Zero(sum)
+	require.NoError(t, c.Submit())
+	require.Equal(t, []float32{0, 0, 0, 0}, values(t, c, sum))
+	c.UploadF32(x, []float32{1, 1, 1, 1})
+	require.NoError(t, c.Start(l, func() { c.Add(y, sum, x) }))
+	require.NoError(t, c.Wait())
+	require.Equal(t, []float32{4, 5, 6, 7}, values(t, c, sum))
+	require.Equal(t, []float32{5, 6, 7, 8}, values(t, c, y))
+}
+
+// TestPhasesOfListsAhead are counted for the list that they were recorded in, once.
+func TestPhasesOfListsAhead(t *testing.T) {
+	c, x, y, sum := sums(t)
+	if !c.Device.HasClock() {
+		return
+	}
+	require.NoError(t, c.Device.StartClock())
+	list := func(phase string) *ops.List {
+		l, err := c.Ahead(func() error { c.Phase(phase); c.Add(sum, x, y); return nil })
+		require.NoError(t, err)
+		return l
+	}
+	phases := func() []string { return slices.Sorted(maps.Keys(c.PhaseTimes())) }
+	phases()
+	require.NoError(t, c.Start(list("first"), func() { c.Phase("more") }))
+	next := list("second")
+	c.UploadF32(y, []float32{1, 1, 1, 1}) // waits
+	require.NoError(t, c.Wait())
+	require.Equal(t, []string{"first", "more"}, phases())
+	require.NoError(t, c.Wait())
+	require.Empty(t, phases())
+	require.NoError(t, c.Start(next, func() {}))
+	require.NoError(t, c.Wait())
+	require.Equal(t, []string{"second"}, phases())
 }

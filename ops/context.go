@@ -177,7 +177,8 @@ func (c *Context) Plan() ([]Allocation, int64) {
 // Submit runs what was recorded, in order, and waits. It returns the first
 // error since the last Submit and clears it.
 func (c *Context) Submit() error {
-	err := c.takeErr()
+	err := c.err
+	c.err = nil
 	if c.idle() {
 		return err
 	}
@@ -190,13 +191,6 @@ func (c *Context) Submit() error {
 	}
 	c.readPhases()
 	return nil
-}
-
-// takeErr is Err, which it clears.
-func (c *Context) takeErr() error {
-	err := c.err
-	c.err = nil
-	return err
 }
 
 // Beside records a chain of ops whose results are needed later: its commands run between those
@@ -226,12 +220,8 @@ func (c *Context) Upload(t tensors.Tensor, data []byte) {
 		c.ahead.uploads = append(c.ahead.uploads, upload{t, slices.Clone(data)})
 		return
 	}
-	c.write(t, data)
-}
-
-func (c *Context) write(t tensors.Tensor, data []byte) {
-	if err := c.Device.Write(t.Region, data); err != nil {
-		c.Fail(fmt.Errorf("ops: upload %s: %w", t.Name, err))
+	if err := (upload{t, data}).write(c.Device); err != nil {
+		c.Fail(err)
 	}
 }
 

@@ -36,8 +36,8 @@ func NewRowGroups(c *Context, name string, rows int, each bool) *RowGroups {
 }
 
 // Upload groups rows by equal keys and returns the key of each group: ascending, or with each
-// as they come. A group of many rows is cut into pieces, whose sums GroupSum adds. The
-// device must be idle.
+// as they come. A group of many rows is cut into pieces, whose sums GroupSum adds. What is
+// recorded until the next Upload is of these groups.
 func (g *RowGroups) Upload(c *Context, keys []int32) []int32 {
 	n := len(keys)
 	rows := make([]int32, n)

@@ -62,13 +62,19 @@ func TestChainsBesideChangeNoBit(t *testing.T) {
 }
 
 // TestPreparingAheadChangesNoBit compares steps that are prepared while the one before runs, in one micro-batch and in
-// two, with steps one by one. The update of one of them is skipped: the next must know it.
+// two, with steps one by one. The update of one of them is skipped: the next must know it. One has no anchor. Passes over
+// other rows between two steps change nothing of the one that is prepared.
 func TestPreparingAheadChangesNoBit(t *testing.T) {
 	inputs := func() (list []StepInput) {
 		for i := range 5 {
-			in := StepInput{Batches: []MicroBatch{smallBatch()}, Lambda: 1 - float64(i)/5, LR: 1e-2}
+			b := smallBatch()
+			b.IDs = append(b.IDs[i:], b.IDs[:i]...)
+			in := StepInput{Batches: []MicroBatch{b}, Lambda: 1 - float64(i)/5, LR: 1e-2}
 			if i%2 == 1 {
-				in.Batches = append(in.Batches, row(smallBatch(), 1))
+				in.Batches = append(in.Batches, row(b, 1))
+			}
+			if i == 4 {
+				in.Batches[0].Anchors.Keep = make([]bool, 6)
 			}
 			list = append(list, in)
 		}
@@ -103,6 +109,10 @@ func TestPreparingAheadChangesNoBit(t *testing.T) {
 			after()
 			require.NoError(t, err)
 			require.Equal(t, i != 2, out.Applied)
+			if ahead {
+				_, err := e.Inspect(row(smallBatch(), 0), 1, false, false)
+				require.NoError(t, err)
+			}
 			if out.Applied {
 				losses = append(losses, out.Metrics.Loss)
 			}
@@ -123,4 +133,40 @@ func TestPreparingAheadChangesNoBit(t *testing.T) {
 			requireSameBits(t, state, gotState)
 		})
 	}
+}
+
+// TestStepsThatAreGivenUpLeaveNothing: a step that was prepared and dropped, before another one or while it runs, or that cannot
+// be prepared, changes no bit of those that run.
+func TestStepsThatAreGivenUpLeaveNothing(t *testing.T) {
+	good := func(i int) StepInput {
+		return StepInput{Batches: []MicroBatch{smallBatch(), row(smallBatch(), i%2)}, Lambda: 0.5, LR: 1e-2}
+	}
+	other, bad := good(0), good(0)
+	other.Batches, other.Lambda = []MicroBatch{row(smallBatch(), 1)}, 1
+	bad.Batches[1].Anchors.Anchor = []int32{5, 9, 100}
+	run := func(disturb bool) map[string][]float32 {
+		e, _ := newSmall(t, smallConfig())
+		giveUp := func() {
+			if !disturb {
+				return
+			}
+			p, err := e.Prepare(other)
+			require.NoError(t, err)
+			p.Drop()
+			p, err = e.Prepare(bad)
+			require.Error(t, err)
+			require.Nil(t, p)
+			p.Drop()
+		}
+		for i := range 3 {
+			giveUp()
+			p, err := e.Prepare(good(i))
+			require.NoError(t, err)
+			out, err := e.Run(p, giveUp)
+			require.NoError(t, err)
+			require.True(t, out.Applied)
+		}
+		return optimizerState(t, e)
+	}
+	requireSameBits(t, run(false), run(true))
 }

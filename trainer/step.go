@@ -70,7 +70,8 @@ func (e *Engine) prepareAndRun(in StepInput) (*StepResult, error) {
 	return e.Run(p, func() {})
 }
 
-// Prepare plans a step and records its first micro-batch. Another step may run meanwhile.
+// Prepare plans a step and records its first micro-batch. Another step may run meanwhile, once its last micro-batch is
+// recorded, as in Run's meanwhile: a parameter knows of one step alone whether its gradient has begun.
 func (e *Engine) Prepare(in StepInput) (*Prepared, error) {
 	if e.Config.NoOptimizer && !in.NoUpdate {
 		return nil, errors.New("trainer: step: this engine has gradients alone")
@@ -84,21 +85,20 @@ func (e *Engine) Prepare(in StepInput) (*Prepared, error) {
 	}
 	p := &Prepared{StepInput: in, micros: micros}
 	if e.Config.Labels.Objective != domino.ObjectiveDPACE {
-		p.first, err = e.record(p, 0)
+		if p.first, err = e.ahead(p, 0); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, nil
 }
 
-// record records a micro-batch up to its gradients.
-func (e *Engine) record(p *Prepared, i int) (*ops.List, error) {
-	return e.Context.Ahead(func() error {
-		e.recordMicro(p, i)
-		return e.Draft.Record(e.Context, p.micros[i])
-	})
+// ahead records a micro-batch into a list of its own.
+func (e *Engine) ahead(p *Prepared, i int) (*ops.List, error) {
+	return e.Context.Ahead(func() error { return e.record(p, i) })
 }
 
-// recordMicro uploads what a micro-batch reads and records the target's pass.
-func (e *Engine) recordMicro(p *Prepared, i int) {
+// record uploads what a micro-batch reads, and records the target's pass and the draft's with its gradients.
+func (e *Engine) record(p *Prepared, i int) error {
 	c, m := e.Context, p.micros[i]
 	if i == 0 {
 		c.Phase(ops.PhaseOptimizer)
@@ -109,10 +109,17 @@ func (e *Engine) recordMicro(p *Prepared, i int) {
 		c.Phase(ops.PhaseTarget)
 		m.Hidden = e.recordTarget(m.Layout, p.Batches[i].IDs)
 	}
+	if err := e.Draft.Record(c, m); err != nil {
+		return err
+	}
+	if i == len(p.micros)-1 {
+		e.Draft.Params.FinishGrads(c)
+	}
+	return nil
 }
 
 // Run runs a step. Each micro-batch is one submission; while it runs the next is recorded, and
-// while the last runs, which holds the update too, meanwhile is called.
+// while the last runs, which holds the update too, meanwhile is called; under D-PACE each has ended by then.
 func (e *Engine) Run(p *Prepared, meanwhile func()) (*StepResult, error) {
 	sums := make([]domino.Sums, len(p.micros))
 	out := &StepResult{}
@@ -120,7 +127,7 @@ func (e *Engine) Run(p *Prepared, meanwhile func()) (*StepResult, error) {
 	for i := range p.micros {
 		list, last := next, i == len(p.micros)-1
 		more := func() {}
-		if last {
+		if last && !p.NoUpdate {
 			more = func() { e.recordUpdate(p, out) }
 		}
 		if err := e.start(p, i, list, more); err != nil {
@@ -132,7 +139,7 @@ func (e *Engine) Run(p *Prepared, meanwhile func()) (*StepResult, error) {
 		case last:
 			meanwhile()
 		case list != nil:
-			next, ahead = e.record(p, i+1)
+			next, ahead = e.ahead(p, i+1)
 		}
 		if err := e.finish(p, i, &sums[i], out); err != nil {
 			next.Drop()
@@ -155,8 +162,7 @@ func (e *Engine) start(p *Prepared, i int, list *ops.List, more func()) error {
 	if list != nil {
 		return c.Start(list, more)
 	}
-	e.recordMicro(p, i)
-	if err := e.Draft.Record(c, p.micros[i]); err != nil {
+	if err := e.record(p, i); err != nil {
 		return err
 	}
 	more()
@@ -183,10 +189,6 @@ func (e *Engine) finish(p *Prepared, i int, sums *domino.Sums, out *StepResult) 
 // recordUpdate records what follows the last micro-batch's gradients; before is what the earlier ones reported.
 func (e *Engine) recordUpdate(p *Prepared, before *StepResult) {
 	c, cfg, params := e.Context, e.Config, e.Draft.Params
-	params.FinishGrads(c)
-	if p.NoUpdate {
-		return
-	}
 	c.Phase(ops.PhaseOptimizer)
 	c.GradNorm(e.norm, params.Grads(), e.Draft.Losses(p.micros[len(p.micros)-1]), cfg.MaxGradNorm)
 	if before.NonFinite == "" {

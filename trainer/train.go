@@ -51,10 +51,10 @@ type run struct {
 	started  time.Time
 	wall     float64 // seconds of earlier processes
 	empties  bool    // a batch without any anchor has been reported
-	ahead    *nextStep
+	ahead    nextStep
 }
 
-// nextStep is a step that was prepared while the one before ran.
+// nextStep is a step that was prepared while the one before ran; neither a step nor an error where none was.
 type nextStep struct {
 	prepared *Prepared
 	err      error // of preparing it
@@ -181,10 +181,9 @@ func (r *run) prepare(g int) nextStep {
 }
 
 // takeAhead is the step that was prepared, which is not there any more afterwards.
-func (r *run) takeAhead() (n nextStep) {
-	if r.ahead != nil {
-		n, r.ahead = *r.ahead, nil
-	}
+func (r *run) takeAhead() nextStep {
+	n := r.ahead
+	r.ahead = nextStep{}
 	return n
 }
 
@@ -201,8 +200,7 @@ func (r *run) step() error {
 	p := next.prepared
 	out, err := r.engine.Run(p, func() {
 		if g+1 < r.Total {
-			n := r.prepare(g + 1)
-			r.ahead = &n
+			r.ahead = r.prepare(g + 1)
 		}
 	})
 	if err != nil {

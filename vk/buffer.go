@@ -185,7 +185,9 @@ func (d *Device) Write(dst Region, data []byte) error {
 	if int64(len(data)) > dst.Bytes {
 		return fmt.Errorf("vk: write of %d bytes to a region of %d", len(data), dst.Bytes)
 	}
-	d.settle()
+	if err := d.settle(); err != nil {
+		return err
+	}
 	if m := dst.Mapped(); m != nil {
 		copy(m, data)
 		return nil
@@ -201,7 +203,9 @@ func (d *Device) Read(src Region, data []byte) error {
 	if int64(len(data)) > src.Bytes {
 		return fmt.Errorf("vk: read of %d bytes from a region of %d", len(data), src.Bytes)
 	}
-	d.settle()
+	if err := d.settle(); err != nil {
+		return err
+	}
 	if m := src.Mapped(); m != nil {
 		copy(data, m)
 		return nil

@@ -57,7 +57,9 @@ func (d *Device) StartClock() error {
 // WithClock runs f with the clock running, where the device has one, and without a profile; afterwards
 // both are as they were. Every list of commands that f begins it must submit.
 func (d *Device) WithClock(f func()) error {
-	d.settle()
+	if err := d.settle(); err != nil {
+		return err
+	}
 	profile := d.profile
 	d.profile = nil
 	defer func() { d.profile = profile }()

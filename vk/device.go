@@ -172,6 +172,7 @@ func (d *Device) Close() []string {
 		if d.lost == nil {
 			vulkan.DeviceWaitIdle(d.handle)
 		}
+		d.running = nil // Wait of a list after this does nothing
 		for _, p := range d.pipelines {
 			p.destroy()
 		}

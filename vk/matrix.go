@@ -150,14 +150,15 @@ func (p *Pipeline) readStatistics() []Statistic {
 
 // Spills is the sum of the figures that name memory for spilled registers, or such registers: NVIDIA's "Local Memory
 // Size", NVK's "SLM size" and "Spills to memory", RADV's "Spilled VGPRs" and "Scratch size", ANV's "Spill count",
-// Honeykrisp's "Spills". What is kept in other registers does not count: NVK's "Spills to reg", RADV's "Spilled SGPRs".
+// Honeykrisp's "Spills", Turnip's "STP Count" (stores to an invocation's own memory). What is kept in other registers
+// does not count: NVK's "Spills to reg", RADV's "Spilled SGPRs".
 func Spills(figures []Statistic) (n uint64) {
 	for _, s := range figures {
 		name := strings.ToLower(s.Name)
 		if strings.Contains(name, "to reg") || strings.Contains(name, "sgpr") {
 			continue
 		}
-		for _, word := range []string{"spill", "scratch", "local memory", "slm"} {
+		for _, word := range []string{"spill", "scratch", "local memory", "slm", "stp count"} {
 			if strings.Contains(name, word) {
 				n += s.Value
 				break

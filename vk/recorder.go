@@ -6,6 +6,7 @@ package vk
 import "C"
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 	"unsafe"
@@ -285,16 +286,13 @@ func (r *Recorder) Start() error {
 
 func (r *Recorder) start() error {
 	d := r.device
-	d.settle()
+	lost := d.settle()
 	r.release(len(r.waiting))
 	if len(r.marks) > 0 {
 		r.Mark("end")
 	}
-	if r.err != nil {
-		return r.err
-	}
-	if d.lost != nil {
-		return d.lost
+	if err := cmp.Or(r.err, lost); err != nil {
+		return err
 	}
 	if d.profile != nil && len(r.sealed) == 0 {
 		r.started = true
@@ -305,10 +303,7 @@ func (r *Recorder) start() error {
 	}
 	for i, cb := range r.sealed {
 		if err := d.submit(cb, i == len(r.sealed)-1); err != nil {
-			r.sealed = r.sealed[i+1:]
-			if d.lost == nil {
-				vulkan.DeviceWaitIdle(d.handle) // earlier submissions must not outlive their buffers
-			}
+			r.sealed = r.sealed[i+1:] // the device is lost: what was submitted is not asked for again
 			return err
 		}
 	}
@@ -329,15 +324,12 @@ func (r *Recorder) Wait() error {
 		r.device.settle()
 	}
 	err := r.ended
-	if c := r.device.clock; c != nil && r.device.profile == nil {
+	if c := r.device.clock; c != nil {
 		c.marks = r.times
 	}
 	r.reset()
 	return err
 }
-
-// Empty reports whether nothing is recorded.
-func (r *Recorder) Empty() bool { return len(r.names)+len(r.waiting) == 0 && r.err == nil }
 
 // Drop empties a list that was not started.
 func (r *Recorder) Drop() {
@@ -346,16 +338,16 @@ func (r *Recorder) Drop() {
 	}
 }
 
-// settle waits for the list that runs, if any, and leaves the outcome to its owner's Wait.
-func (d *Device) settle() {
-	r := d.running
-	if r == nil {
-		return
+// settle waits for the list that runs, if any, and leaves the outcome to its owner's Wait. The error is that of a
+// device which is lost or hangs: what the host sees of its memory then means nothing.
+func (d *Device) settle() error {
+	if r := d.running; r != nil {
+		d.running = nil
+		if r.ended = d.wait(fmt.Sprintf("%d commands, the last of them %s", r.before, r.names[len(r.names)-1])); r.ended == nil {
+			r.times, r.ended = d.readMarks(r.marks)
+		}
 	}
-	d.running = nil
-	if r.ended = d.wait(fmt.Sprintf("%d commands, the last of them %s", r.before, r.names[len(r.names)-1])); r.ended == nil {
-		r.times, r.ended = d.readMarks(r.marks)
-	}
+	return d.lost
 }
 
 func (r *Recorder) reset() {

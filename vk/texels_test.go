@@ -83,6 +83,36 @@ func TestTexels(t *testing.T) {
 	require.Equal(t, 1, r.device.Views())
 }
 
+// Views are given up while there is always a list that was recorded ahead of the one that runs.
+func TestTexelsOfListsAhead(t *testing.T) {
+	r := newTexelRig(t)
+	const each, lists = 600, 12
+	large, err := r.device.NewBuffer(each*lists*vk.Align, vk.HostVisible)
+	require.NoError(t, err)
+	defer large.Free()
+	two, c := r.buffer(side*side, 2), r.buffer(side*side, 0)
+	sealed := func(i int) *vk.Recorder {
+		list := r.device.NewRecorder()
+		for j := range each {
+			list.Dispatch(r.product(c, vk.Region{Buffer: large, Offset: int64(i*each+j) * vk.Align, Bytes: 4 * side * side}, two))
+		}
+		require.NoError(t, list.Seal())
+		return list
+	}
+	next := sealed(0)
+	for i := range lists {
+		running := next
+		require.NoError(t, running.Start())
+		if next = sealed((i + 1) % lists); i == lists/2 {
+			next.Drop()
+			next = sealed(i + 1)
+		}
+		require.NoError(t, running.Wait())
+		require.LessOrEqual(t, r.device.Views(), vk.KeptViews+each)
+	}
+	next.Drop()
+}
+
 func TestTexelArguments(t *testing.T) {
 	r := newTexelRig(t)
 	x, c := r.buffer(side*side, 0), r.buffer(side*side, 0)

@@ -82,7 +82,7 @@ func TestSpills(t *testing.T) {
 	for _, name := range []string{"Spills to reg", "Fills from reg", "Spilled SGPRs", "Pre-Sched VGPRs"} {
 		require.Zero(t, vk.Spills([]vk.Statistic{{Name: name, Value: 8}}), name)
 	}
-	for _, name := range []string{"Local Memory Size", "Spilled VGPRs", "Scratch size", "Spill count", "SLM size", "Spills to memory", "Spills"} {
+	for _, name := range []string{"Local Memory Size", "Spilled VGPRs", "Scratch size", "Spill count", "SLM size", "Spills to memory", "Spills", "STP Count"} {
 		require.EqualValues(t, 8, vk.Spills([]vk.Statistic{{Name: "Register Count", Value: 255}, {Name: name, Value: 8}}), name)
 	}
 }

@@ -72,12 +72,14 @@ func TestPrintCompiled(t *testing.T) {
 		{Name: "a", Spec: []uint32{64, 1}, Usual: true, Figures: map[string]uint64{"VGPRs": 48, "Pre-Sched VGPRs": 40, "LDS size": 1024, "Subgroups per SIMD": 16, "Instructions": 201, "Code size": 1020, "Inverse Throughput": 575}},
 		{Name: "b", Usual: true, Spills: 7, Figures: map[string]uint64{"Number of GPRs": 24, "Static cycle count": 721}},
 		{Name: "c", Spills: 9},
+		{Name: "d", Usual: true, Figures: map[string]uint64{"Registers used": 48, "Half-registers used": 20, "Max Waves Per Core": 2, "Instruction Count": 122}},
 	}})
 	lines := strings.Split(out.String(), "\n")
 	require.Equal(t, []string{"a", "0", "48", "1024", "16", "201", "1020", "575", "64", "1"}, strings.Fields(lines[2]))
 	require.Equal(t, []string{"b", "7", "24", "-", "-", "-", "-", "721"}, strings.Fields(lines[3]))
 	require.Equal(t, []string{"*", "c", "9", "-", "-", "-", "-", "-", "-"}, strings.Fields(lines[4]))
-	require.Equal(t, "3 kernels, 1 of the usual ones spill registers", lines[5])
+	require.Equal(t, []string{"d", "0", "48", "-", "2", "122", "-", "-"}, strings.Fields(lines[5]))
+	require.Equal(t, "4 kernels, 1 of the usual ones spill registers", lines[6])
 }
 
 // TestPrintPeak: matrices have a line where the tier has them, those of a workgroup with their shape.

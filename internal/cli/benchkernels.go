@@ -53,9 +53,9 @@ var compiledColumns = []struct {
 	head  string
 	names []string
 }{
-	{"registers", []string{"Register Count", "Number of GPRs", "VGPRs", "GPRs", "Full registers"}},
+	{"registers", []string{"Register Count", "Number of GPRs", "VGPRs", "GPRs", "Registers used"}},
 	{"shared", []string{"Shared Memory Size", "LDS size"}},
-	{"occupancy", []string{"Subgroups per SIMD", "Max warps/SM", "Threads", "Max Waves"}},
+	{"occupancy", []string{"Subgroups per SIMD", "Max warps/SM", "Threads", "Max Waves Per Core"}},
 	{"instructions", []string{"Instructions", "Instruction count"}},
 	{"code bytes", []string{"Code size", "Binary Size"}},
 	{"cycles", []string{"Inverse Throughput", "Static cycle count", "Cycle count"}},

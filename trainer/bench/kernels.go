@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -91,6 +90,5 @@ func Kernels(d *vk.Device, p Preset, dtype tensors.DType) (*KernelsReport, error
 		}
 		r.Kernels = append(r.Kernels, row)
 	}
-	slices.SortStableFunc(r.Kernels, func(a, b CompiledKernel) int { return cmp.Compare(a.Name, b.Name) })
 	return r, nil
 }

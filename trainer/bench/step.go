@@ -116,6 +116,7 @@ func Step(c *ops.Context, p Preset, opt StepOptions) (*StepReport, error) {
 		return nil, err
 	}
 	s.report.Peaks = peaks
+	defer func() { s.next.Drop() }()
 	for range warmups {
 		if err := s.once(); err != nil {
 			return nil, err
