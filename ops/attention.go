@@ -65,7 +65,7 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 		return attentionTile{group: 1, rows: 1, parts: 1}
 	}
 	if c.Device.Tier() != vk.T0 {
-		return gpuAttentionTile(n, dim, sums, c.Device.MaxInvocations)
+		return gpuAttentionTile(n, dim, sums, c.Device.MaxInvocations, c.Device.SubgroupSize)
 	}
 	lanes := c.Device.SubgroupSize
 	t := attentionTile{dim: dim, group: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
@@ -78,8 +78,9 @@ func (c *Context) attentionTile(n, dim, sums int) attentionTile {
 	return t
 }
 
-// gpuAttentionTile is the tile of kernels that include attention_t1.glsl on a device that runs so many invocations at once.
-func gpuAttentionTile(n, dim, sums, most int) attentionTile {
+// gpuAttentionTile is the tile of kernels that include attention_t1.glsl on a device that runs so many invocations at once,
+// so many to a subgroup: a workgroup is of whole subgroups, as some devices are asked for (vk/pipeline.go).
+func gpuAttentionTile(n, dim, sums, most, lanes int) attentionTile {
 	t := attentionTile{dim: dim, rows: 2 * maxTileRows, parts: minTileParts, gpu: true}
 	for 4*t.parts < dim {
 		t.parts *= 2
@@ -90,7 +91,7 @@ func gpuAttentionTile(n, dim, sums, most int) attentionTile {
 		}
 		t.group = max(min(minTileGroup, t.rows*t.parts/4), t.rows*t.parts*sums/tallSums)
 	}
-	if sums > 1 && t.group < minTileGroup { // half of them have no sums, but else there are too few registers
+	if (sums > 1 || t.group%lanes != 0) && t.group < minTileGroup { // half of them have no sums, but else there are too few registers or lanes
 		t.parts, t.group = 2*t.parts, 2*t.group
 	}
 	return t

@@ -122,7 +122,7 @@ func (c *Context) UseAttentionShape(shape ...int) {
 }
 
 // GPUAttentionTile is the shape of a tile of attention on GPUs without matrices: invocations, rows and invocations side by side over a head.
-func GPUAttentionTile(n, dim, sums, most int) (group, rows, parts int) {
-	t := gpuAttentionTile(n, dim, sums, most)
+func GPUAttentionTile(n, dim, sums, most, lanes int) (group, rows, parts int) {
+	t := gpuAttentionTile(n, dim, sums, most, lanes)
 	return t.group, t.rows, t.parts
 }

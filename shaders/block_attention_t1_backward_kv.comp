@@ -5,7 +5,7 @@
 // one sequence's context; the packed query rows of the blocks that see them pass.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
-#include "attention_t1_operand.glsl"
+#include "operand.glsl"
 #include "attention_record.glsl"
 OPERAND(0, Q)
 OPERAND(1, DO)

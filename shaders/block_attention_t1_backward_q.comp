@@ -4,7 +4,7 @@
 // A workgroup holds ROWS packed query rows of one block and key head.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
-#include "attention_t1_operand.glsl"
+#include "operand.glsl"
 #include "attention_record.glsl"
 OPERAND(0, Q)
 OPERAND(1, K)

@@ -4,7 +4,7 @@
 // holds ROWS packed query rows of one block and key head.
 #extension GL_GOOGLE_include_directive : require
 #include "storage.glsl"
-#include "attention_t1_operand.glsl"
+#include "operand.glsl"
 OPERAND(0, Q)
 OPERAND(1, K)
 OPERAND(2, V)

@@ -6,6 +6,7 @@
 // whatever the tile: no shape changes the bits of a result.
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x_id = 0) in; // BM / RM * BN / RN
+#include "operand.glsl"
 #include "gemm.glsl"
 layout(constant_id = 6) const uint BM = 64; // the tile of a workgroup
 layout(constant_id = 7) const uint BN = 64;

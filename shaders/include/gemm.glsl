@@ -22,6 +22,9 @@
 #ifdef TEXELS
 layout(set = 0, binding = 0) uniform usamplerBuffer A;
 layout(set = 0, binding = 1) uniform usamplerBuffer B;
+#elif defined(OPERAND)
+OPERAND(0, A)
+OPERAND(1, B)
 #else
 BUFFER(0, A)
 BUFFER(1, B)

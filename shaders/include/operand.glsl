@@ -1,4 +1,4 @@
-// Operands of attention on GPUs: read only and overlapped by nothing that is
+// Operands of attention and GEMM on GPUs: read only and overlapped by nothing that is
 // written, so that compilers may keep them in the fast caches and move their loads.
 #ifdef STORAGE_BF16
 #define OPERAND(slot, name) \
