@@ -27,7 +27,7 @@ type BlockInputs struct {
 }
 
 // BlockGrads are the gradients of the inputs of the same names, of their shapes
-// and dtype; all are overwritten. A sequence's context rows that no block sees get zero.
+// and dtype; all are overwritten, and overlap no operand. A sequence's context rows that no block sees get zero.
 type BlockGrads struct{ Q, K, V, CK, CV tensors.Tensor }
 
 // BlockAttention lets every row of a draft block attend to the context strictly
@@ -38,7 +38,7 @@ type BlockGrads struct{ Q, K, V, CK, CV tensors.Tensor }
 //
 // The row at offset o of a block sees context keys j < anchor and, with a
 // window W > 0, j > anchor + o - W. out is [Count*BlockSize, nH*hd] in P; lse,
-// which the backward pass needs, is [Count*BlockSize, nH] F32. Rows of invalid
+// which the backward pass needs, is [Count*BlockSize, nH] F32; neither overlaps an operand. Rows of invalid
 // blocks have out = 0 and lse = 0 exactly. On cooperative matrices (BF16 in the
 // tiers T2 and T3, see PlainAttention) weights are rounded to the matrices' elements.
 // Source: spec.md §4.3 to §4.5, §5.1.

@@ -29,7 +29,7 @@ func CausalSegments(rowsOf, start, base []int) []int32 {
 //
 //	out = softmax(q·kᵀ/√hd) v
 //
-// q and out are [rows, nH*hd]; k and v are [keys, nKV*hd]: position j of a
+// q and out are [rows, nH*hd], and out overlaps no operand; k and v are [keys, nKV*hd]: position j of a
 // sequence is row base + j. All have one dtype, F32 or BF16. The first n rows
 // of segments [.., 4] I32 are segments as CausalSegments makes them: query row i
 // of a segment sees keys 0 to position + i of its sequence, which the caller warrants to

@@ -44,7 +44,7 @@ func (m matrix) part(r0, c0, rows, cols int) matrix {
 }
 
 // Gemm writes C = op(A) op(B), accumulated in f32.
-// A and B have one dtype (F32 or BF16); C is F32, or BF16 like them. K = 0 gives zeros.
+// A and B have one dtype (F32 or BF16); C is F32, or BF16 like them, and overlaps neither. K = 0 gives zeros.
 //
 // Products of BF16 operands run on cooperative matrices in the tiers T2 and T3. They are exact to the same
 // limits as on plain arithmetic. Where matrices are of f16 (T2 asked for on a device without bf16 matrices),

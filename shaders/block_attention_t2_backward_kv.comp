@@ -13,12 +13,12 @@
 #include "matrix.glsl"
 VECTOR_BUFFER(0, Q)
 VECTOR_BUFFER(1, DO)
-I32_BUFFER(2, RECORDS)
+I32_LIST(2, RECORDS)
 VECTOR_BUFFER(3, K)
 VECTOR_BUFFER(4, V)
 VECTOR_BUFFER(5, D)
 layout(set = 0, binding = 5) buffer D_floats { vec4 D4[]; };
-I32_BUFFER(6, RANGES) // of a sequence: first block, the one after the last, first context row, context rows
+I32_LIST(6, RANGES) // of a sequence: first block, the one after the last, first context row, context rows
 layout(push_constant) uniform Push {
 	uint q0, do0, records0, k0, v0, d0, ranges0, lists, blockSize, heads, kvHeads, headDim, longest, window; // lists of keys: sequences, or 1 of the blocks
 	float scale; // log2(e)/√hd

@@ -13,7 +13,7 @@ VECTOR_BUFFER(2, V)
 VECTOR_BUFFER(3, CK)
 VECTOR_BUFFER(4, CV)
 VECTOR_BUFFER(5, DO)
-I32_BUFFER(6, RECORDS)
+I32_LIST(6, RECORDS)
 VECTOR_BUFFER(7, DQ)
 layout(push_constant) uniform Push {
 	uint q0, k0, v0, ck0, cv0, do0, records0, dq0, blocks, blockSize, heads, kvHeads, headDim, longest, window;

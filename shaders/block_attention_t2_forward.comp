@@ -15,7 +15,7 @@ VECTOR_BUFFER(1, K)
 VECTOR_BUFFER(2, V)
 VECTOR_BUFFER(3, CK)
 VECTOR_BUFFER(4, CV)
-I32_BUFFER(5, BLOCKS) // first context row of the block's sequence, anchor
+I32_LIST(5, BLOCKS) // first context row of the block's sequence, anchor
 VECTOR_BUFFER(6, O)
 F32_BUFFER(7, LSE)
 layout(push_constant) uniform Push {

@@ -10,7 +10,7 @@
 VECTOR_BUFFER(0, Q)
 VECTOR_BUFFER(1, K)
 VECTOR_BUFFER(2, V)
-I32_BUFFER(3, SEGMENTS) // first query row, rows, first key row of the sequence, position of the first row
+I32_LIST(3, SEGMENTS) // first query row, rows, first key row of the sequence, position of the first row
 VECTOR_BUFFER(4, O)
 layout(push_constant) uniform Push {
 	uint q0, k0, v0, segments0, o0, blocks, blockSize, heads, kvHeads, headDim, longest, window; // segments, the most rows of one

@@ -53,21 +53,27 @@ var floatAtomics = map[uint32]string{6035: "OpAtomicFAddEXT", 5614: "OpAtomicFMi
 var trigonometry = map[uint32]string{13: "Sin", 14: "Cos", 15: "Tan"}
 
 const (
-	magic           = 0x07230203
-	newestVersion   = 0x00010500 // SPIR-V 1.5, of Vulkan 1.2
-	matrix2Version  = 0x00010600 // SPIR-V 1.6, of Vulkan 1.3
-	opExtInst       = 12
-	opExecutionMode = 16
-	opCapability    = 17
-	opSpecComposite = 51
-	opDecorate      = 71
-	decorateBinding = 33
-	decorateSet     = 34
-	decorateBuiltIn = 11
-	workgroupSize   = 25 // the built-in that specialisation sets
-	modeLocalSize   = 17
-	largestSubgroup = 128
-	mostBindings    = 8
+	magic            = 0x07230203
+	newestVersion    = 0x00010500 // SPIR-V 1.5, of Vulkan 1.2
+	matrix2Version   = 0x00010600 // SPIR-V 1.6, of Vulkan 1.3
+	opExtInst        = 12
+	opExecutionMode  = 16
+	opCapability     = 17
+	opSpecComposite  = 51
+	opDecorate       = 71
+	opTypePointer    = 32
+	opVariable       = 59
+	storageBuffer    = 12
+	opMemberDecorate = 72
+	decorateRestrict = 19
+	decorateAliased  = 20
+	decorateBinding  = 33
+	decorateSet      = 34
+	decorateBuiltIn  = 11
+	workgroupSize    = 25 // the built-in that specialisation sets
+	modeLocalSize    = 17
+	largestSubgroup  = 128
+	mostBindings     = 8
 )
 
 // instruction is an opcode with its operands.
@@ -106,7 +112,8 @@ func names(t *testing.T) []string {
 
 // faults lists what a module has that the portable baseline and more, by number, have not.
 func faults(list []instruction, more map[uint32]string) (found []string) {
-	var invocations, size uint32 // that the module fixes, and the number of the built-in
+	var invocations, size uint32                                                              // that the module fixes, and the number of the built-in
+	decorated, blocks, buffers := map[uint32]bool{}, map[uint32]uint32{}, map[uint32]uint32{} // as Aliased or Restrict; by pointer type and by variable
 	for _, i := range list {
 		switch i.op {
 		case opExecutionMode:
@@ -122,11 +129,20 @@ func faults(list []instruction, more map[uint32]string) (found []string) {
 				found = append(found, name)
 			}
 		case opDecorate:
+			decorated[i.operands[0]] = decorated[i.operands[0]] || i.operands[1] == decorateAliased
 			if i.operands[1] == decorateBuiltIn && i.operands[2] == workgroupSize {
 				size = i.operands[0]
 			}
 			if i.operands[1] == decorateBinding && i.operands[2] >= mostBindings || i.operands[1] == decorateSet && i.operands[2] != 0 {
 				found = append(found, "a binding beyond 8 of set 0")
+			}
+		case opMemberDecorate:
+			decorated[i.operands[0]] = decorated[i.operands[0]] || i.operands[2] == decorateRestrict
+		case opTypePointer:
+			blocks[i.operands[0]] = i.operands[2]
+		case opVariable:
+			if i.operands[2] == storageBuffer {
+				buffers[i.operands[1]] = blocks[i.operands[0]]
 			}
 		case opSpecComposite:
 			if i.operands[1] == size {
@@ -136,6 +152,11 @@ func faults(list []instruction, more map[uint32]string) (found []string) {
 			if name := floatAtomics[i.op]; name != "" {
 				found = append(found, name)
 			}
+		}
+	}
+	for buffer, block := range buffers {
+		if !decorated[buffer] && !decorated[block] {
+			found = append(found, "a buffer that is neither Aliased nor restrict")
 		}
 	}
 	if invocations%largestSubgroup != 0 {
@@ -180,6 +201,7 @@ func TestFaultsAreSeen(t *testing.T) {
 		{opExtInst, 1, 2, 3, 13, 4}, {opExtInst, 1, 2, 3, 14, 4}, // sin, cos
 		{opDecorate, 7, decorateBinding, 8}, {opDecorate, 7, decorateSet, 1},
 		{opExecutionMode, 1, modeLocalSize, 64, 1, 1},
+		{opVariable, 9, 99999, storageBuffer},
 	} {
 		bad := append(slices.Clone(words), planted...)
 		bad[len(words)] |= uint32(len(planted)) << 16

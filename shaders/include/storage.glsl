@@ -31,6 +31,7 @@ uvec2 f32_to_bf16x4(vec4 v) {
 	layout(set = 0, binding = slot) buffer name##_scalar { uint16_t name##1[]; }; \
 	layout(set = 0, binding = slot) buffer name##_vector { uvec2 name##4[]; };
 #define I32_BUFFER(slot, name) layout(set = 0, binding = slot) buffer name##_words { int name[]; };
+#define I32_LIST(slot, name) layout(set = 0, binding = slot) restrict readonly buffer name##_words { int name[]; }; // overlapped by nothing that is written
 
 #define F32_LOAD(name, i) (name##1[i])
 #define F32_LOAD4(name, i) (name##4[(i) >> 2])

@@ -6,7 +6,8 @@
 //	// variants: LAYOUT=nt,nn,tn STORAGE=f32,bf16
 //
 // Every combination becomes a module gemm_t0.nt.bf16.spv, compiled with
-// -DLAYOUT_NT -DSTORAGE_BF16. Without such a line there is one module.
+// -DLAYOUT_NT -DSTORAGE_BF16. Without such a line there is one module. What
+// the compiler leaves out is added: buffers that are not restrict are Aliased.
 //
 // A shader that the manifest's compiler is too old for names the one it needs,
 // and may name a target other than vulkan1.2:
@@ -221,7 +222,11 @@ func compile(m module) ([]byte, error) {
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", m.Name, err, text.Bytes())
 	}
-	return out.Bytes(), nil
+	spirv, err := aliased(out.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return spirv, nil
 }
 
 // validate runs spirv-val where it is installed; it reports whether it did.
