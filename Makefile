@@ -34,7 +34,7 @@ test: ## vet, gofmt, shaders, and every test on this machine's Vulkan device
 	@echo "== test"
 	@$(GO) run ./tools/testreport $(GO) test -json -count=1 -timeout $(TIMEOUT) ./...
 	@echo "== test the kernels of GPUs without matrices (tier T1), here on this device"
-	@VKDOMINO_TIER=1 $(GO) run ./tools/testreport $(GO) test -json -count=1 -timeout $(TIMEOUT) ./ops ./internal/selftest
+	@VKDOMINO_TIER=1 $(GO) run ./tools/testreport $(GO) test -json -count=1 -timeout $(TIMEOUT) ./ops
 
 # The race detector needs no device: it runs where vk, and with it cgo, is not linked in.
 race: ## go test -race on the packages without Vulkan
@@ -44,7 +44,8 @@ race: ## go test -race on the packages without Vulkan
 nightly: export VKDOMINO_NIGHTLY := 1
 nightly: export VKDOMINO_DEVICE_CYCLES := 200
 nightly: TIMEOUT := 90m
-nightly: test race ## test and race in their long forms, then each fuzz target for FUZZTIME (10m)
+nightly: test race ## test and race in their long forms, selftest in T1, then each fuzz target for FUZZTIME (10m)
+	@VKDOMINO_TIER=1 $(GO) run ./tools/testreport $(GO) test -json -count=1 -timeout $(TIMEOUT) ./internal/selftest
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "== fuzz $$pkg $$target"; \
