@@ -54,6 +54,5 @@ func (c *Context) Alternatives() int {
 // Alternative makes ops take kernels divided in the i-th way, of those that can run what is asked for.
 func (c *Context) Alternative(i int) {
 	c.pick = func(_ gemm, list []gemmTile) gemmTile { return list[min(i, len(list)-1)] }
-	c.pickPlain = func(list []gemmTile) gemmTile { return list[min(i, len(list)-1)] }
 	c.shape = &attentionShapes[min(i, len(attentionShapes)-1)]
 }

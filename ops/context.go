@@ -39,8 +39,7 @@ type Context struct {
 	recorder   *vk.Recorder
 	ahead      *List                                  // what is recorded now, see Ahead
 	running    *List                                  // see Start
-	pick       func(g gemm, list []gemmTile) gemmTile // chooses among the kernels on cooperative matrices; nil: tuned or usualTile
-	pickPlain  func(list []gemmTile) gemmTile         // chooses among the shapes of gemm_t1; nil: usualTile
+	pick       func(g gemm, list []gemmTile) gemmTile // chooses among gemmTiles; nil: tuned or usualTile
 	shape      *attentionShape                        // of attention on cooperative matrices; nil: the first that fits
 	tuning     *Tuning
 	statistics bool // compile kernels so that the driver tells of them

@@ -18,12 +18,8 @@ func (c *Context) MatrixKernels(layout Layout) (names []string) {
 	return names
 }
 
-// UseMatrixKernel makes products run on the kernel of a name; on the usual one for "".
-func (c *Context) UseMatrixKernel(name string) {
-	c.pick = nil
-	if name == "" {
-		return
-	}
+// UseKernel makes products run on the kernel of a name.
+func (c *Context) UseKernel(name string) {
 	c.pick = func(_ gemm, list []gemmTile) gemmTile {
 		for _, t := range list {
 			if t.name == name {
@@ -47,22 +43,6 @@ func PlainShapes(d *vk.Device, dt tensors.DType) (names []string, invocations, s
 	return names, invocations, shared
 }
 
-// UsePlainShape makes products in T1 run in the shape of a name; in the usual one for "".
-func (c *Context) UsePlainShape(name string) {
-	c.pickPlain = nil
-	if name == "" {
-		return
-	}
-	c.pickPlain = func(list []gemmTile) gemmTile {
-		for _, t := range list {
-			if t.name == name {
-				return t
-			}
-		}
-		panic("no shape " + name)
-	}
-}
-
 // KernelNames lists the modules that the Context has compiled.
 func (c *Context) KernelNames() (names []string) {
 	for k := range c.kernels {
@@ -82,10 +62,10 @@ func bf16Product(layout Layout) gemm {
 	return gemm{layout: layout, A: matrix{Tensor: t}, B: matrix{Tensor: t}}
 }
 
-// TunedKernel is the kernel on cooperative matrices that the Context's Tuning gives C = op(A) op(B), among those of some names.
+// TunedKernel is the kernel that the Context's Tuning gives C = op(A) op(B), among those of some names.
 func (c *Context) TunedKernel(layout Layout, C, A, B tensors.Tensor, names []string) string {
 	g := gemm{layout: layout, C: wholeMatrix(C), D: wholeMatrix(C), A: wholeMatrix(A), B: wholeMatrix(B), m: C.Rows(), n: C.Cols(), k: A.Cols()}
-	list := slices.DeleteFunc(c.matrixTiles(g), func(t gemmTile) bool { return !slices.Contains(names, t.name) })
+	list := slices.DeleteFunc(c.gemmTiles(g), func(t gemmTile) bool { return !slices.Contains(names, t.name) })
 	return c.tuned(g, list).name
 }
 

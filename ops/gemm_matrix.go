@@ -28,7 +28,7 @@ var workgroupShapes = []matrixShape{{256, 128, 64, 0, 0, 0, 256}, {128, 256, 64,
 const (
 	largeTile = 128
 	smallTile = 64
-	cpuTile   = 32 // a CPU driver compiles for minutes what a GPU's takes at once
+	cpuMost   = 32 // a CPU driver compiles for minutes what a GPU's takes at once
 )
 
 const (
@@ -73,21 +73,6 @@ func (s matrixShape) fitsWorkgroup(d *vk.Device) bool {
 		}
 	}
 	return false
-}
-
-// matrixTile chooses the kernel of a product on cooperative matrices, if it can be one.
-func (c *Context) matrixTile(g gemm) (gemmTile, bool) {
-	list := c.matrixTiles(g)
-	if len(list) == 0 {
-		return gemmTile{}, false
-	}
-	switch {
-	case c.pick != nil:
-		return c.pick(g, list), true
-	case c.tuning != nil && !c.RowStable && !c.Device.CPU:
-		return c.tuned(g, list), true
-	}
-	return c.usualTile(g, list), true
 }
 
 // matrixTiles lists the kernels on cooperative matrices that can compute a product: those of the device's tier, and in T3
@@ -148,7 +133,7 @@ func (c *Context) usualTile(g gemm, list []gemmTile) gemmTile {
 	most := largeTile
 	switch tiles := ceilDiv(g.m, splitTile) * ceilDiv(g.n, splitTile); {
 	case c.Device.CPU:
-		most = cpuTile
+		most = cpuMost
 	case tiles < c.busyTiles() || g.m <= smallTile || g.n <= smallTile:
 		most = smallTile
 	}

@@ -114,7 +114,7 @@ func TestGemmShapesAgree(t *testing.T) {
 			d, dv := r.input(tensors.F32, m, n)
 			var first []float32
 			for _, name := range names {
-				r.c.UseMatrixKernel(name)
+				r.c.UseKernel(name)
 				c := r.tensor(tensors.F32, 0, m, n)
 				r.c.GemmAdd(l.layout, c, d, a, b)
 				r.submit()

@@ -42,7 +42,7 @@ func TestGemmPlainShapesAgree(t *testing.T) {
 				d, dv := r.input(to, m, n)
 				var first []float32
 				for _, name := range names {
-					r.c.UsePlainShape(name)
+					r.c.UseKernel(name)
 					c := r.tensor(to, 0, m, n)
 					r.c.GemmAdd(l.layout, c, d, a, b)
 					r.submit()
@@ -81,7 +81,7 @@ func TestGemmPlainNonFinite(t *testing.T) {
 			r.fill(a, va)
 			r.fill(b, vb)
 			for _, name := range names {
-				r.c.UsePlainShape(name)
+				r.c.UseKernel(name)
 				c := r.tensor(tensors.F32, 0, m, n)
 				r.c.Gemm(l.layout, c, a, b)
 				r.submit()

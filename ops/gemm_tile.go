@@ -30,12 +30,31 @@ type gemmTile struct {
 
 // gemmTile chooses the kernel of a product.
 func (c *Context) gemmTile(g gemm) gemmTile {
-	if t, ok := c.matrixTile(g); ok {
-		return t
+	list := c.gemmTiles(g)
+	switch {
+	case list == nil:
+		return c.cpuTile(g)
+	case c.pick != nil:
+		return c.pick(g, list)
+	case c.tuning != nil && !c.RowStable && !c.Device.CPU:
+		return c.tuned(g, list)
 	}
-	if c.Device.Tier() != vk.T0 {
-		return c.plainTile(g)
+	return c.usualTile(g, list)
+}
+
+// gemmTiles lists the kernels among which a device has a choice for a product; nil in T0, where the product's form decides.
+func (c *Context) gemmTiles(g gemm) []gemmTile {
+	if list := c.matrixTiles(g); len(list) > 0 {
+		return list
 	}
+	if c.Device.Tier() == vk.T0 {
+		return nil
+	}
+	return c.plainTiles(g)
+}
+
+// cpuTile is the kernel of a product in T0.
+func (c *Context) cpuTile(g gemm) gemmTile {
 	names := "." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + "."
 	lanes := c.Device.SubgroupSize
 	if c.readsTexels(g) {
@@ -84,15 +103,6 @@ func (c *Context) plainTiles(g gemm) (list []gemmTile) {
 		}
 	}
 	return list
-}
-
-// plainTile chooses the shape of a product in gemm_t1.
-func (c *Context) plainTile(g gemm) gemmTile {
-	list := c.plainTiles(g)
-	if c.pickPlain != nil {
-		return c.pickPlain(list)
-	}
-	return c.usualTile(g, list)
 }
 
 // spec are the specialisation constants of a kernel that writes C (+ D) as a part of g.

@@ -11,17 +11,19 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"vkdomino/internal/atomicfile"
 	"vkdomino/shaders"
+	"vkdomino/tensors"
 	"vkdomino/vk"
 )
 
-// Tuning is what was measured on one device: for each class of products the fastest kernel on cooperative
-// matrices. A class is a layout, sizes rounded up to powers of two, and the result's dtype.
+// Tuning is what was measured on one device: for each class of products the fastest of the kernels that it has for them.
+// A class is a layout, sizes rounded up to powers of two, the result's dtype, and that of operands that are not bf16.
 //
-// Kernels of T2 all give the same bits, so there a Tuning decides on time alone. Kernels of T3 need not: in T3
+// Kernels of T1 all give the same bits, and so do those of T2: there a Tuning decides on time alone. Kernels of T3 need not: in T3
 // results are equal from run to run as long as the Tuning is.
 type Tuning struct {
 	path    string // "": it is not kept
@@ -123,8 +125,7 @@ func (t *Tuning) set(class string, e tunedEntry) {
 }
 
 // Tune makes products run on the kernels of t, and measures those of a class that t lacks when they are first
-// recorded; nil for the usual kernels. It concerns products of bf16 in the tiers T2 and T3. Products with
-// RowStable, and all on CPU devices, keep to the usual kernels.
+// recorded; nil for the usual kernels. Products with RowStable, and all on CPU devices, keep to those.
 func (c *Context) Tune(t *Tuning) { c.tuning = t }
 
 // Tuning is what Tune was given.
@@ -137,6 +138,9 @@ func (g gemm) class() string {
 	text := fmt.Sprintf("%s %dx%dx%d %s", layoutNames[g.layout], upToPower(g.m), upToPower(g.n), upToPower(g.k), storage(g.C.Tensor))
 	if g.add {
 		text += " add"
+	}
+	if g.A.DType != tensors.BF16 {
+		text += " of " + storage(g.A.Tensor)
 	}
 	return text
 }
@@ -223,7 +227,7 @@ func (c *Context) measure(g gemm, t gemmTile, known time.Duration) (least time.D
 		return 0, false, err
 	}
 	for k, p := range probe.kernels {
-		spilled = spilled || k.name == t.kernel && vk.Spills(p.Statistics()) > 0
+		spilled = spilled || strings.HasPrefix(k.name, t.kernel) && vk.Spills(p.Statistics()) > 0
 	}
 	maps.Copy(c.kernels, probe.kernels)
 	if spilled {

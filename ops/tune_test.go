@@ -14,7 +14,7 @@ import (
 )
 
 // tuningFile is the file of a folder's only Tuning.
-func tuningFile(t *testing.T, folder string) string {
+func tuningFile(t testing.TB, folder string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(folder, "tuning-*.json"))
 	require.NoError(t, err)
@@ -22,14 +22,14 @@ func tuningFile(t *testing.T, folder string) string {
 	return found[0]
 }
 
-func tuningText(t *testing.T, folder string) string {
+func tuningText(t testing.TB, folder string) string {
 	t.Helper()
 	text, err := os.ReadFile(tuningFile(t, folder))
 	require.NoError(t, err)
 	return string(text)
 }
 
-func openTuning(t *testing.T, folder string) *ops.Tuning {
+func openTuning(t testing.TB, folder string) *ops.Tuning {
 	t.Helper()
 	tuning, warning, err := ops.OpenTuning(testgpu.Device(t), folder)
 	require.NoError(t, err)
@@ -37,41 +37,62 @@ func openTuning(t *testing.T, folder string) *ops.Tuning {
 	return tuning
 }
 
-// TestTuning measures kernels once, keeps the choice in a file, and leaves alone what is recorded.
+// TestTuning measures kernels on matrices once, keeps the choice in a file, and leaves alone what is recorded.
 func TestTuning(t *testing.T) {
-	r := matrixRig(t, 21)
+	testTuning(matrixRig(t, 21), tensors.BF16, smallKernels, "nt 32x64x128 f32")
+}
+
+// TestTuningPlain is the same for the shapes of gemm_t1.
+func TestTuningPlain(t *testing.T) {
+	r, dtypes := plainRig(t, 35)
+	for _, dt := range dtypes {
+		class := "nt 32x64x128 f32"
+		if dt == tensors.F32 {
+			class += " of f32"
+		}
+		names, _, _ := ops.PlainShapes(r.c.Device, dt)
+		testTuning(r, dt, names, class)
+	}
+}
+
+func testTuning(r *rig, dt tensors.DType, names []string, class string) {
+	t := r.t
 	folder := filepath.Join(t.TempDir(), "cache", "vkdomino")
 	tuning := openTuning(t, folder)
 	require.Empty(t, tuning.Kernels())
 	r.c.Tune(tuning)
-	a, av := r.input(tensors.BF16, 30, 72)
-	b, bv := r.input(tensors.BF16, 40, 72)
+	a, av := r.input(dt, 30, 72)
+	b, bv := r.input(dt, 40, 72)
 	c := r.tensor(tensors.F32, 0, 30, 40)
 	r.c.Gemm(ops.NT, c, a, b) // recorded before, and run after
 	if r.c.Device.CPU {
 		require.Empty(t, tuning.Kernels(), "on a CPU device nothing is measured of itself")
 	}
-	name := r.c.TunedKernel(ops.NT, c, a, b, smallKernels)
-	require.Contains(t, smallKernels, name)
-	require.Equal(t, map[string]string{"nt 32x64x128 f32": name}, tuning.Kernels())
+	name := r.c.TunedKernel(ops.NT, c, a, b, names)
+	require.Contains(t, names, name)
+	require.Equal(t, map[string]string{class: name}, tuning.Kernels())
 	require.NoError(t, tuning.Err())
 	require.False(t, r.c.Device.ClockRuns(), "the clock runs only while kernels are measured")
-	require.Equal(t, r.c.Device.HasClock(), strings.Contains(tuningText(t, folder), `"clock": "timestamps"`))
+	text := tuningText(t, folder)
+	require.Equal(t, r.c.Device.HasClock(), strings.Contains(text, `"clock": "timestamps"`))
+	for _, n := range names {
+		require.Contains(t, text, `"`+n+`": `, "every kernel was timed")
+	}
 	r.submit()
 	r.near(c, gemmLayouts[0].oracle(av, bv, 30, 40, 72, nil), matmul)
 
 	again := openTuning(t, folder)
 	require.Equal(t, tuning.Kernels(), again.Kernels())
-	other := smallKernels[0]
+	other := names[0]
 	if name == other {
-		other = smallKernels[1]
+		other = names[1]
 	}
-	again.Fix(map[string]string{"nt 32x64x128 f32": other})
+	again.Fix(map[string]string{class: other})
 	r.c.Tune(again)
-	require.Equal(t, other, r.c.TunedKernel(ops.NT, c, a, b, smallKernels), "what is fixed is not measured")
+	require.Equal(t, other, r.c.TunedKernel(ops.NT, c, a, b, names), "what is fixed is not measured")
 	require.Equal(t, tuning.Kernels(), openTuning(t, folder).Kernels(), "nor written")
-	again.Fix(map[string]string{"nt 32x64x128 f32": "T2 of another program"})
-	require.Contains(t, smallKernels, r.c.TunedKernel(ops.NT, c, a, b, smallKernels), "a kernel that there is not is replaced")
+	again.Fix(map[string]string{class: "T2 of another program"})
+	require.Contains(t, names, r.c.TunedKernel(ops.NT, c, a, b, names), "a kernel that there is not is replaced")
 }
 
 // TestTuningFile: a file of another device, driver or program counts as none, a damaged one with a warning.

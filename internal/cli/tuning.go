@@ -18,7 +18,7 @@ func newContext(d *vk.Device) (*ops.Context, error) { return contextOf(d, d.Tier
 
 func contextOf(d *vk.Device, tier vk.Tier) (*ops.Context, error) {
 	c, folder := ops.New(d), os.Getenv(tuningVariable)
-	if tier < vk.T2 || d.CPU || folder == "off" {
+	if tier == vk.T0 || d.CPU || folder == "off" {
 		return c, nil
 	}
 	if folder == "" {

@@ -11,7 +11,7 @@ import (
 	"vkdomino/vk"
 )
 
-// TestNewContext: a Context is tuned on GPUs with matrices alone, and not where the environment says off.
+// TestNewContext: a Context is tuned on GPUs alone, and not where the environment says off.
 func TestNewContext(t *testing.T) {
 	cpu := testgpu.Device(t)
 	gpu := *cpu
@@ -21,7 +21,7 @@ func TestNewContext(t *testing.T) {
 		folder string
 		tuned  bool
 	}{
-		{vk.T0, true, "", false}, {vk.T1, false, "", false}, {vk.T2, true, "", false}, {vk.T2, false, "off", false},
+		{vk.T0, true, "", false}, {vk.T0, false, "", false}, {vk.T1, true, "", false}, {vk.T1, false, "", true}, {vk.T2, true, "", false}, {vk.T2, false, "off", false},
 		{vk.T2, false, "", true}, {vk.T3, false, t.TempDir(), true},
 	} {
 		gpu.CPU = c.cpu
