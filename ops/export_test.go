@@ -69,6 +69,18 @@ func (c *Context) TunedKernel(layout Layout, C, A, B tensors.Tensor, names []str
 	return c.tuned(g, list).name
 }
 
+// ProveWith is Prove for the kernels that products run on here, with grids made for tiles of other rows.
+func (c *Context) ProveWith(rows func(int) int) error {
+	return c.prove(func(g gemm) []gemmTile {
+		t := c.gemmTile(g)
+		t.name, t.rows = "a kernel", rows(t.rows)
+		return []gemmTile{t}
+	})
+}
+
+// NoteProof notes what ProveTier found of a tier.
+func (t *Tuning) NoteProof(tier vk.Tier, reason string) { t.setProof(tier, reason) }
+
 // Note makes a choice as a measurement does.
 func (t *Tuning) Note(class, kernel string) { t.set(class, tunedEntry{Kernel: kernel}) }
 

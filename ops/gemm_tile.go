@@ -32,10 +32,10 @@ type gemmTile struct {
 func (c *Context) gemmTile(g gemm) gemmTile {
 	list := c.gemmTiles(g)
 	switch {
-	case list == nil:
-		return c.cpuTile(g)
 	case c.pick != nil:
 		return c.pick(g, list)
+	case list == nil:
+		return c.cpuTile(g)
 	case c.tuning != nil && !c.RowStable && !c.Device.CPU:
 		return c.tuned(g, list)
 	}

@@ -38,6 +38,7 @@ type tuningFile struct {
 	Name    string                `json:"name"`    // of the device, for readers
 	Shaders string                `json:"shaders"` // digest of the kernels
 	Kernels map[string]tunedEntry `json:"kernels"` // by class
+	Proofs  map[string]string     `json:"proofs"`  // by tier, what ProveTier found wrong; "" for nothing
 }
 
 // tunedEntry is the choice for a class, with what was measured.
@@ -56,7 +57,7 @@ func NewTuning(d *vk.Device) (*Tuning, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tuning{content: tuningFile{tuningVersion, d.Identity, d.Name, digest, map[string]tunedEntry{}}}, nil
+	return &Tuning{content: tuningFile{tuningVersion, d.Identity, d.Name, digest, map[string]tunedEntry{}, map[string]string{}}}, nil
 }
 
 // OpenTuning reads the Tuning of a device from a folder; later measurements are written there at once. A file
@@ -80,6 +81,7 @@ func OpenTuning(d *vk.Device, folder string) (t *Tuning, warning, err error) {
 	}
 	if have.Version == tuningVersion && have.Device == t.content.Device && have.Shaders == t.content.Shaders && have.Kernels != nil {
 		t.content.Kernels = have.Kernels
+		maps.Copy(t.content.Proofs, have.Proofs)
 	}
 	return t, nil, nil
 }
@@ -109,6 +111,27 @@ func (t *Tuning) Fix(kernels map[string]string) {
 
 func (t *Tuning) set(class string, e tunedEntry) {
 	t.content.Kernels[class] = e
+	t.write()
+}
+
+// proof is what setProof noted for a tier; nothing is known without a Tuning.
+func (t *Tuning) proof(tier vk.Tier) (reason string, known bool) {
+	if t == nil {
+		return "", false
+	}
+	reason, known = t.content.Proofs[tier.String()]
+	return reason, known
+}
+
+func (t *Tuning) setProof(tier vk.Tier, reason string) {
+	if t != nil {
+		t.content.Proofs[tier.String()] = reason
+		t.write()
+	}
+}
+
+// write keeps the file.
+func (t *Tuning) write() {
 	if t.path == "" {
 		return
 	}

@@ -88,6 +88,9 @@ func Open(opt Options) (*Device, error) {
 // Tier is the tier in use.
 func (d *Device) Tier() Tier { return d.tier }
 
+// Lower makes t the tier in use if it is below that: what a device was opened with for a tier covers those below.
+func (d *Device) Lower(t Tier) { d.tier = min(d.tier, t) }
+
 func (d *Device) create() error {
 	extensions := []string{extPushDesc + "\x00"}
 	if hasDeviceExtension(d.physical, extPortableChild) {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
-	"vkdomino/ops"
 	"vkdomino/tensors"
 	"vkdomino/trainer/data"
 	"vkdomino/trainer/evaluate"
@@ -140,7 +139,10 @@ func agreement(ctx context.Context, f checkFlags, target *pair.Target, rows []da
 		return a, err
 	}
 	defer closeDevice(device, &err)
-	c := ops.New(device)
+	c, err := newContext(device)
+	if err != nil {
+		return a, err
+	}
 	defer c.Release()
 	m, err := target.Load(c, max(longest, 1), f.dtype)
 	if err != nil {

@@ -106,7 +106,10 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	if err := plan.CheckOr(device.Info, "lower --batch or --max-new-tokens"); err != nil {
 		return err
 	}
-	c := ops.New(device)
+	c, err := newContext(device)
+	if err != nil {
+		return err
+	}
 	defer c.Release()
 	if r.Decoder, err = build(c); err != nil {
 		return err

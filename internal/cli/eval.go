@@ -203,7 +203,11 @@ func (f *evalFlags) check() error {
 
 // run decodes with every draft and with the target alone.
 func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Result, error) {
-	c, f := ops.New(device), e.flags
+	c, err := newContext(device)
+	if err != nil {
+		return nil, err
+	}
+	f := e.flags
 	defer c.Release()
 	opt := evaluate.Options{MaxNewTokens: f.maxNew, Batch: f.batch, Stops: e.target.Stops}
 	result := &evaluate.Result{FormatVersion: evaluate.FormatVersion, Target: f.target, Data: f.data, Device: device.Name, Precision: f.precision,

@@ -111,7 +111,10 @@ func (f *exportFlags) checked(ctx context.Context, w io.Writer, draft *pair.Draf
 	if err := plan.CheckOr(device.Info, "decode with --precision bf16"); err != nil {
 		return orNoCheck(err)
 	}
-	c := ops.New(device)
+	c, err := newContext(device)
+	if err != nil {
+		return err
+	}
 	defer c.Release()
 	if err := opt.Check.Load(c, target, draft, precision); err != nil {
 		return orNoCheck(err)

@@ -115,7 +115,10 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 		return err
 	}
 	defer closeDevice(device, &err)
-	c := ops.New(device)
+	c, err := newContext(device)
+	if err != nil {
+		return err
+	}
 	defer c.Release()
 	cfg := domino.DecoderConfig{Slots: 1, Context: s.context, Candidates: f.candidates, DraftTokens: f.draftTokens}
 	if s.decoder, err = pair.NewDecoder(c, s.target, s.draft, cfg, dtype); err != nil {

@@ -17,31 +17,47 @@ const tuningVariable = "VKDOMINO_TUNING"
 func newContext(d *vk.Device) (*ops.Context, error) { return contextOf(d, d.Tier()) }
 
 func contextOf(d *vk.Device, tier vk.Tier) (*ops.Context, error) {
-	c, folder := ops.New(d), os.Getenv(tuningVariable)
-	if tier == vk.T0 || d.CPU || folder == "off" {
+	c := ops.New(d)
+	if tier == vk.T0 || d.CPU {
 		return c, nil
+	}
+	if err := tune(c, os.Getenv(tuningVariable)); err != nil {
+		return nil, err
+	}
+	if asked, err := vk.ParseTier(os.Getenv(vk.TierVariable)); err == nil && asked == vk.TierAuto {
+		if warning := c.ProveTier(); warning != nil {
+			fmt.Fprintf(os.Stderr, "warning: %v\n", warning)
+		}
+	}
+	return c, nil
+}
+
+// tune lets a Context measure kernels, and keep what it measures in a folder.
+func tune(c *ops.Context, folder string) error {
+	if folder == "off" {
+		return nil
 	}
 	if folder == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			fmt.Printf("warning: measurements of kernels are not kept: %v\n", err)
-			t, err := ops.NewTuning(d)
+			fmt.Fprintf(os.Stderr, "warning: measurements of kernels are not kept: %v\n", err)
+			t, err := ops.NewTuning(c.Device)
 			c.Tune(t)
-			return c, err
+			return err
 		}
 		folder = filepath.Join(cache, "vkdomino")
 	}
-	t, warning, err := ops.OpenTuning(d, folder)
+	t, warning, err := ops.OpenTuning(c.Device, folder)
 	if warning != nil {
-		fmt.Printf("warning: %v\n", warning)
+		fmt.Fprintf(os.Stderr, "warning: %v\n", warning)
 	}
 	c.Tune(t)
-	return c, err
+	return err
 }
 
 // warnTuning says if measurements could not be written.
 func warnTuning(c *ops.Context) {
 	if t := c.Tuning(); t != nil && t.Err() != nil {
-		fmt.Printf("warning: measurements of kernels are not kept: %v\n", t.Err())
+		fmt.Fprintf(os.Stderr, "warning: measurements of kernels are not kept: %v\n", t.Err())
 	}
 }
