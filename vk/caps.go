@@ -24,7 +24,7 @@ type Info struct {
 	CPU                bool
 	MaxBindingBytes    int64 // maxStorageBufferRange
 	MaxTexels          int64 // maxTexelBufferElements: texels of 16 bytes that a kernel can read of a region; used on CPUs
-	FastTexels         bool  // a CPU whose driver loads texels faster than words of a storage buffer: lavapipe before Mesa 26
+	FastTexels         bool  // a CPU whose driver loads texels faster than words of a storage buffer: lavapipe before Mesa 26; Mesa 25 loads wrong values in subgroups of 16
 	FastestTexels      bool  // so much that NT products gain by it too: lavapipe before Mesa 25, whose loads return in registers
 	SharedBytes        int   // maxComputeSharedMemorySize
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
@@ -112,8 +112,8 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
-	info.FastTexels = info.CPU && mesaBefore(info.DriverInfo, 26)
 	info.FastestTexels = info.CPU && mesaBefore(info.DriverInfo, 25)
+	info.FastTexels = info.FastestTexels || info.CPU && mesaBefore(info.DriverInfo, 26) && info.SubgroupSize <= 8
 	if info.Kind == "" {
 		info.Kind = "other"
 	}
