@@ -11,6 +11,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,19 +107,22 @@ func (t *Tuning) Fix(kernels map[string]string) { maps.Copy(t.fixed, kernels) }
 
 // choice is the kernel of a class among those of a list.
 func (t *Tuning) choice(class string, list []gemmTile) (gemmTile, bool) {
-	for _, name := range []string{t.fixed[class], t.content.Kernels[class].Kernel} {
-		for _, tile := range list {
-			if name != "" && tile.name == name {
-				return tile, true
-			}
+	named := func(name string) (gemmTile, bool) {
+		i := slices.IndexFunc(list, func(tile gemmTile) bool { return tile.name == name })
+		if name == "" || i < 0 {
+			return gemmTile{}, false
 		}
+		return list[i], true
 	}
-	return gemmTile{}, false
+	if tile, ok := named(t.fixed[class]); ok {
+		return tile, true
+	}
+	delete(t.fixed, class) // a kernel that there is not
+	return named(t.content.Kernels[class].Kernel)
 }
 
 func (t *Tuning) set(class string, e tunedEntry) {
 	t.content.Kernels[class] = e
-	delete(t.fixed, class) // a kernel that there is not
 	if t.path == "" {
 		return
 	}

@@ -99,6 +99,7 @@ func testTuning(r *rig, dt tensors.DType, names []string, class string) {
 		"nor written, while what is measured later is")
 	again.Fix(map[string]string{class: "T2 of another program"})
 	require.Equal(t, name, r.c.TunedKernel(ops.NT, c, a, b, names), "a kernel that there is not is passed over")
+	require.Equal(t, name, again.Kernels()[class], "and forgotten")
 }
 
 // testTuningClasses: kernels are compiled once for all classes, and a class of which nothing can be measured is left at the usual kernel.
