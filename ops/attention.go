@@ -27,6 +27,7 @@ const (
 	maxTileGroup = 256
 	minTileParts = 16 // invocations side by side over a head
 	tallSums     = 8  // vectors of four sums that an invocation holds at most
+	recordParts  = 16 // invocations of a query row in block_attention_backward_rows, at most
 )
 
 // share is the number of query heads that use one key head.

@@ -101,9 +101,17 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 // blockRecords computes rowsum(dOut·out) and packs it with what else the kernels need of a query row: lse alone for pairs.
 func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockInputs, vector, pairs bool) {
 	rows := a.Q.Rows() * a.Heads.Query
-	c.run(launch{kernel: "block_attention_backward_rows." + storage(a.Q), spec: c.flatSpec(flag(vector), flag(pairs)),
+	parts, items, group, spec := 1, a.Heads.Dim, c.flatGroup(), c.flatSpec(flag(vector), flag(pairs))
+	if vector {
+		items /= fourWide
+	}
+	if c.Device.Tier() != vk.T0 {
+		parts, spec = min(recordParts, upToPower(items)), c.rowSpec(flag(vector), flag(pairs))
+		group, _ = c.rowGroup()
+	}
+	c.run(launch{kernel: "block_attention_backward_rows." + storage(a.Q), spec: append(spec, uint32(parts), uint32(ceilDiv(items, parts))),
 		uses:   []use{in(dOut), in(out), in(lse), in(a.Blocks), {Tensor: records, access: vk.Write}},
-		params: []uint32{uint32(rows), uint32(a.BlockSize * a.Heads.Query), uint32(a.Heads.Dim)}, groups: fold(ceilDiv(rows, c.flatGroup()))})
+		params: []uint32{uint32(rows), uint32(a.BlockSize * a.Heads.Query), uint32(a.Heads.Dim)}, groups: fold(ceilDiv(rows, group/parts))})
 }
 
 // blockKeys computes the gradients dk and dv of the keys k and values v: the blocks' own or the context's.

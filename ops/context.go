@@ -44,7 +44,7 @@ type Context struct {
 	tuning     *Tuning
 	statistics bool // compile kernels so that the driver tells of them
 	kernels    map[kernelKey]*vk.Pipeline
-	taken      map[*vk.Pipeline]bool // of kernels, what an op ran, see NewCompiling
+	taken      map[*vk.Pipeline]bool // of kernels, what an op ran; nil: not asked for
 	plan       []Allocation
 	blocks     []*vk.Buffer
 	used       [2]int64 // of the current block of each memory, in bytes
@@ -331,6 +331,10 @@ func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {
 	copy(key.spec[:], s.Spec)
 	if p := c.kernels[key]; p != nil {
 		return p, nil
+	}
+	if c.tuning != nil && c.tuning.kernels[key] != nil {
+		c.kernels[key] = c.tuning.kernels[key]
+		return c.kernels[key], nil
 	}
 	var err error
 	if s.SPIRV, err = shaders.SPIRV(s.Name); err != nil {

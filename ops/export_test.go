@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"fmt"
 	"slices"
 
 	"vkdomino/tensors"
@@ -62,10 +63,14 @@ func bf16Product(layout Layout) gemm {
 	return gemm{layout: layout, A: matrix{Tensor: t}, B: matrix{Tensor: t}}
 }
 
-// TunedKernel is the kernel that the Context's Tuning gives C = op(A) op(B), among those of some names.
+// TunedKernel is the kernel that the Context's Tuning gives C = op(A) op(B), among those of some names; a name that no kernel
+// has stands for one that does not compile, and so do no names.
 func (c *Context) TunedKernel(layout Layout, C, A, B tensors.Tensor, names []string) string {
 	g := gemm{layout: layout, C: wholeMatrix(C), D: wholeMatrix(C), A: wholeMatrix(A), B: wholeMatrix(B), m: C.Rows(), n: C.Cols(), k: A.Cols()}
 	list := slices.DeleteFunc(c.gemmTiles(g), func(t gemmTile) bool { return !slices.Contains(names, t.name) })
+	if len(names) == 0 || slices.Contains(names, missingKernel) {
+		list = append(list, gemmTile{name: missingKernel, rows: 8, cols: 8, kernel: "gemm_missing."})
+	}
 	return c.tuned(g, list).name
 }
 
@@ -80,6 +85,17 @@ func (c *Context) ProveWith(rows func(int) int) error {
 
 // NoteProof notes what ProveTier found of a tier.
 func (t *Tuning) NoteProof(tier vk.Tier, reason string) { t.setProof(tier, reason) }
+
+const missingKernel = "missing"
+
+// Pipelines tells apart those that were compiled for measurements.
+func (t *Tuning) Pipelines() map[string]string {
+	list := map[string]string{}
+	for k, p := range t.kernels {
+		list[fmt.Sprint(k)] = fmt.Sprintf("%p", p)
+	}
+	return list
+}
 
 // Note makes a choice as a measurement does.
 func (t *Tuning) Note(class, kernel string) { t.set(class, tunedEntry{Kernel: kernel}) }

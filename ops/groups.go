@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"vkdomino/tensors"
+	"vkdomino/vk"
 )
 
 const (
@@ -98,16 +99,21 @@ func (c *Context) GroupSum(result, x tensors.Tensor, g *RowGroups) {
 		return
 	}
 	partial := c.scratch(max(1, g.pieces) * cols)
-	_, vector := width(cols, result, x, partial)
+	wide, vector := width(cols, result, x, partial)
+	spec, spans := c.rowSpec(flag(vector)), 1
+	if c.Device.Tier() != vk.T0 { // few lists: the columns are shared among workgroups
+		spans = ceilDiv(cols, wide*c.flatGroup())
+		spec = c.flatSpec(flag(vector), uint32(spans), flag(true))
+	}
 	sum := func(to use, lists tensors.Tensor) {
 		between := in(partial)
 		if to.Region == partial.Region {
 			between = to // bound, not read
 		}
 		n := lists.Rows()
-		c.run(launch{kernel: "group_sum." + storage(x) + "." + storage(to.Tensor), spec: c.rowSpec(flag(vector)),
+		c.run(launch{kernel: "group_sum." + storage(x) + "." + storage(to.Tensor), spec: spec,
 			uses:   []use{to, in(x), between, in(g.rows), in(lists)},
-			params: []uint32{uint32(n), uint32(cols)}, groups: fold(n), work: flatWork * float64(x.Len())})
+			params: []uint32{uint32(n), uint32(cols)}, groups: fold(n * spans), work: flatWork * float64(x.Len())})
 	}
 	if g.pieces > 0 {
 		sum(out(partial), g.lists.Slice(g.Count, g.Count+g.pieces))

@@ -55,7 +55,7 @@ func TestGroupSum(t *testing.T) {
 		for _, to := range storages {
 			t.Run(from.String()+"to"+to.String(), func(t *testing.T) {
 				r := newRig(t, 2)
-				for _, s := range [][]int{{1, 4, 3}, {3, 7, 9}, {64, 1, 5}, {65, 8, 1}, {700, 33, 30}, {900, 64, 500}} {
+				for _, s := range [][]int{{1, 4, 3}, {3, 7, 9}, {64, 1, 5}, {65, 8, 1}, {700, 33, 30}, {900, 64, 500}, {300, 131, 4}, {150, 520, 2}} {
 					n, cols := s[0], s[1]
 					x, xv := r.input(from, n, cols)
 					g := ops.NewRowGroups(r.c, "groups", n, false)

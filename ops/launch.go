@@ -123,8 +123,10 @@ func (c *Context) run(l launch) {
 		c.Fail(err)
 		return
 	}
-	if c.idle() {
+	if c.taken != nil {
 		c.taken[p] = true
+	}
+	if c.idle() {
 		return
 	}
 	push := make([]uint32, 0, len(l.uses)+len(l.params))

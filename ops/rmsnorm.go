@@ -10,6 +10,9 @@ const (
 	normElements = 1024 // elements of a workgroup on a CPU: several short rows
 	sumRows      = 32   // rows of a partial column sum, at least
 	sumPartials  = 256  // partial column sums, at most
+	sumLanes     = 2    // times as many on GPUs, where lanes of a workgroup share the rows of a sum
+	normAcross   = 32   // invocations of such a workgroup side by side over the columns, at most
+	sumAcross    = 8    // the same where the partial sums are added
 )
 
 // RMSNorm writes result = weight * round(x * rstd) with rstd = (mean(x²)+eps)^(-1/2), row by row;
@@ -109,25 +112,43 @@ func (c *Context) normRows(kernel string, uses []use, list []tensors.Tensor, row
 		groups: fold(ceilDiv(rows, rowsPerGroup)), work: flatWork * float64(rows) * float64(cols)})
 }
 
-// normWeight adds Σ_rows dOut * x * rstd to dWeight: partial sums over ranges of rows, then their sum, in an order fixed by the shape.
+// normWeight adds Σ_rows dOut * x * rstd to dWeight: partial sums over ranges of rows, then their sum, in an order fixed by
+// the shape and the device.
 func (c *Context) normWeight(dWeight, dOut, x, rstd tensors.Tensor) {
 	rows, cols := x.Rows(), x.Cols()
-	most := max(1, min(sumPartials, ceilDiv(rows, sumRows), workspaceBytes/tensors.F32.Size()/cols))
+	most := sumPartials
+	if c.Device.Tier() != vk.T0 {
+		most *= sumLanes
+	}
+	most = max(1, min(most, ceilDiv(rows, sumRows), workspaceBytes/tensors.F32.Size()/cols))
 	rowsPerGroup := ceilDiv(rows, most)
 	count := ceilDiv(rows, rowsPerGroup)
 	partial := c.scratch(count*cols).View(count, cols)
 	uses := []use{out(partial), read(dOut), read(x), read(rstd)}
 	wide, vector, variant := c.wide(uses, cols, dOut, x, partial)
-	c.run(launch{kernel: "rmsnorm_weight." + storage(x) + variant, spec: c.flatSpec(flag(vector)), uses: uses,
+	spec, groups := c.laneSpec(count, ceilDiv(cols, wide), normAcross, vector)
+	c.run(launch{kernel: "rmsnorm_weight." + storage(x) + variant, spec: spec, uses: uses,
 		params: []uint32{uint32(rows), uint32(cols), uint32(rowsPerGroup)},
-		groups: fold(ceilDiv(count*cols, wide*c.flatGroup())), work: flatWork * float64(x.Len())})
+		groups: groups, work: flatWork * float64(x.Len())})
 	c.columnSum(dWeight, partial)
 }
 
-// columnSum adds the rows of partial to sum, in order.
+// columnSum adds the rows of partial to sum, in an order fixed by the shape and the device.
 func (c *Context) columnSum(sum, partial tensors.Tensor) {
 	count, cols := partial.Rows(), partial.Cols()
 	wide, vector := width(cols, sum, partial)
-	c.run(launch{kernel: "column_sum", spec: c.flatSpec(flag(vector)), uses: []use{inout(sum), in(partial)},
-		params: []uint32{uint32(cols), uint32(count)}, groups: fold(ceilDiv(cols, wide*c.flatGroup()))})
+	spec, groups := c.laneSpec(1, ceilDiv(cols, wide), sumAcross, vector)
+	c.run(launch{kernel: "column_sum", spec: spec, uses: []use{inout(sum), in(partial)},
+		params: []uint32{uint32(cols), uint32(count)}, groups: groups})
+}
+
+// laneSpec are the specialisation constants of kernels that include lanes.glsl, and the grid for so many sums of items vectors,
+// of which a workgroup has most or fewer side by side.
+func (c *Context) laneSpec(sums, items, most int, vector bool) (spec []uint32, groups [3]uint32) {
+	if c.Device.Tier() == vk.T0 {
+		return c.flatSpec(flag(vector), 1), fold(ceilDiv(sums*items, c.flatGroup()))
+	}
+	across := min(most, upToPower(items))
+	size, _ := c.rowGroup()
+	return c.rowSpec(flag(vector), uint32(size/across)), fold(sums * ceilDiv(items, across))
 }

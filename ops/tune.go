@@ -11,6 +11,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ import (
 type Tuning struct {
 	path    string // "": it is not kept
 	content tuningFile
+	fixed   map[string]string          // kernels by class that count before those of the file, and are not written
+	kernels map[kernelKey]*vk.Pipeline // compiled for measurements, so that the driver tells of them
 	err     error
 }
 
@@ -57,7 +60,8 @@ func NewTuning(d *vk.Device) (*Tuning, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tuning{content: tuningFile{tuningVersion, d.Identity, d.Name, digest, map[string]tunedEntry{}, map[string]string{}}}, nil
+	return &Tuning{content: tuningFile{tuningVersion, d.Identity, d.Name, digest, map[string]tunedEntry{}, map[string]string{}},
+		fixed: map[string]string{}, kernels: map[kernelKey]*vk.Pipeline{}}, nil
 }
 
 // OpenTuning reads the Tuning of a device from a folder; later measurements are written there at once. A file
@@ -95,18 +99,28 @@ func (t *Tuning) Kernels() map[string]string {
 	for class, e := range t.content.Kernels {
 		list[class] = e.Kernel
 	}
+	maps.Copy(list, t.fixed)
 	return list
 }
 
-// Fix makes choices that replace those measured, and does not write them: a run that goes on has those it began with.
-func (t *Tuning) Fix(kernels map[string]string) {
-	t.content.Kernels = maps.Clone(t.content.Kernels)
-	for class, name := range kernels {
-		t.content.Kernels[class] = tunedEntry{Kernel: name}
+// Fix makes choices that count before those measured: a run that goes on has those it began with. The file keeps its own,
+// and what is measured later is written there as before.
+func (t *Tuning) Fix(kernels map[string]string) { maps.Copy(t.fixed, kernels) }
+
+// choice is the kernel of a class among those of a list.
+func (t *Tuning) choice(class string, list []gemmTile) (gemmTile, bool) {
+	named := func(name string) (gemmTile, bool) {
+		i := slices.IndexFunc(list, func(tile gemmTile) bool { return tile.name == name })
+		if name == "" || i < 0 {
+			return gemmTile{}, false
+		}
+		return list[i], true
 	}
-	if len(kernels) > 0 {
-		t.path = ""
+	if tile, ok := named(t.fixed[class]); ok {
+		return tile, true
 	}
+	delete(t.fixed, class) // a kernel that there is not
+	return named(t.content.Kernels[class].Kernel)
 }
 
 func (t *Tuning) set(class string, e tunedEntry) {
@@ -171,19 +185,17 @@ func (g gemm) class() string {
 // tuned chooses the kernel of a product by the Context's Tuning.
 func (c *Context) tuned(g gemm, list []gemmTile) gemmTile {
 	class := g.class()
-	if e, ok := c.tuning.content.Kernels[class]; ok {
-		for _, t := range list {
-			if t.name == e.Kernel {
-				return t
-			}
-		}
+	if t, ok := c.tuning.choice(class, list); ok {
+		return t
 	}
 	best, e := c.usualTile(g, list), tunedEntry{}
 	if err := c.Device.WithClock(func() { best, e = c.fastest(g, list, best) }); err != nil {
 		c.Fail(fmt.Errorf("ops: tuning: %w", err))
 	}
-	if len(e.Micros) > 0 { // else there is no memory for a result, or every kernel spills
+	if len(e.Micros) > 0 {
 		c.tuning.set(class, e)
+	} else { // there is no memory for a result, or every kernel spills: another run may try again
+		c.tuning.fixed[class] = best.name
 	}
 	return best
 }
@@ -226,7 +238,7 @@ const (
 func (c *Context) measure(g gemm, t gemmTile, known time.Duration) (least time.Duration, spilled bool, err error) {
 	probe := New(c.Device)
 	defer probe.Release()
-	probe.statistics = true
+	probe.statistics, probe.kernels, probe.taken = true, c.tuning.kernels, map[*vk.Pipeline]bool{}
 	probe.pick = func(gemm, []gemmTile) gemmTile { return t }
 	if rows := int(measureWork / (2 * float64(g.n) * float64(g.k))); rows < g.m {
 		g = g.rows(0, max(rows, min(g.m, 4*splitTile)))
@@ -249,10 +261,9 @@ func (c *Context) measure(g gemm, t gemmTile, known time.Duration) (least time.D
 	if _, err = run(1); err != nil { // compiles
 		return 0, false, err
 	}
-	for k, p := range probe.kernels {
-		spilled = spilled || strings.HasPrefix(k.name, t.kernel) && vk.Spills(p.Statistics()) > 0
+	for p := range probe.taken {
+		spilled = spilled || strings.HasPrefix(p.Name, t.kernel) && vk.Spills(p.Statistics()) > 0
 	}
-	maps.Copy(c.kernels, probe.kernels)
 	if spilled {
 		return 0, true, nil
 	}

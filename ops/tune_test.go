@@ -39,7 +39,9 @@ func openTuning(t testing.TB, folder string) *ops.Tuning {
 
 // TestTuning measures kernels on matrices once, keeps the choice in a file, and leaves alone what is recorded.
 func TestTuning(t *testing.T) {
-	testTuning(matrixRig(t, 21), tensors.BF16, smallKernels, "nt 32x64x128 f32")
+	r := matrixRig(t, 21)
+	testTuning(r, tensors.BF16, smallKernels, "nt 32x64x128 f32")
+	testTuningClasses(r, tensors.BF16, smallKernels, "nt 32x64x128 f32")
 }
 
 // TestTuningPlain is the same for the shapes of gemm_t1.
@@ -52,6 +54,7 @@ func TestTuningPlain(t *testing.T) {
 		}
 		names, _, _ := ops.PlainShapes(r.c.Device, dt)
 		testTuning(r, dt, names, class)
+		testTuningClasses(r, dt, names, class)
 	}
 }
 
@@ -90,9 +93,39 @@ func testTuning(r *rig, dt tensors.DType, names []string, class string) {
 	again.Fix(map[string]string{class: other})
 	r.c.Tune(again)
 	require.Equal(t, other, r.c.TunedKernel(ops.NT, c, a, b, names), "what is fixed is not measured")
-	require.Equal(t, tuning.Kernels(), openTuning(t, folder).Kernels(), "nor written")
+	again.Note("nn 64x64x64 f32", names[0])
+	require.Equal(t, other, again.Kernels()[class])
+	require.Equal(t, map[string]string{class: name, "nn 64x64x64 f32": names[0]}, openTuning(t, folder).Kernels(),
+		"nor written, while what is measured later is")
 	again.Fix(map[string]string{class: "T2 of another program"})
-	require.Contains(t, names, r.c.TunedKernel(ops.NT, c, a, b, names), "a kernel that there is not is replaced")
+	require.Equal(t, name, r.c.TunedKernel(ops.NT, c, a, b, names), "a kernel that there is not is passed over")
+	require.Equal(t, name, again.Kernels()[class], "and forgotten")
+}
+
+// testTuningClasses: kernels are compiled once for all classes, and a class of which nothing can be measured is left at the usual kernel.
+func testTuningClasses(r *rig, dt tensors.DType, names []string, class string) {
+	t := r.t
+	folder := t.TempDir()
+	tuning := openTuning(t, folder)
+	r.c.Tune(tuning)
+	defer r.c.Tune(nil)
+	b, _ := r.input(dt, 40, 72)
+	product := func(rows int, names []string) string {
+		a, _ := r.input(dt, rows, 72)
+		return r.c.TunedKernel(ops.NT, r.tensor(tensors.F32, 0, rows, 40), a, b, names)
+	}
+	tuning.Fix(map[string]string{class: "T2 of another program"})
+	require.Contains(t, names, product(30, names), "a kernel that there is not is replaced")
+	compiled := tuning.Pipelines()
+	require.GreaterOrEqual(t, len(compiled), len(names))
+	require.Contains(t, names, product(33, names))
+	require.Equal(t, compiled, tuning.Pipelines())
+	require.Len(t, openTuning(t, folder).Kernels(), 2)
+
+	require.Equal(t, "missing", product(65, nil))
+	require.Len(t, tuning.Kernels(), 3)
+	require.Len(t, openTuning(t, folder).Kernels(), 2, "what was not measured is not written")
+	require.Equal(t, "missing", product(65, append([]string{"missing"}, names...)), "nor tried again")
 }
 
 // TestTuningFile: a file of another device, driver or program counts as none, a damaged one with a warning.

@@ -83,6 +83,7 @@ type Engine struct {
 	run  *model.TargetRun
 	k, v tensors.Tensor // keys and values of one target layer, [B*S, nKV*hd]
 	norm tensors.Tensor // F32 [4], see ops.GradNorm
+	seen tensors.Tensor // norm as the host reads it: on the device every invocation of the update reads norm
 }
 
 // NewEngine allocates everything a training step needs. On a dry context that makes the memory plan.
@@ -112,7 +113,8 @@ func NewEngine(c *ops.Context, cfg EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.norm = c.AllocHost("gradient norm", tensors.F32, 4)
+	e.norm = c.Alloc("gradient norm", tensors.F32, 4)
+	e.seen = c.AllocHost("gradient norm (host)", tensors.F32, 4)
 	if cfg.Eval.Slots > 0 {
 		e.Decoder, err = domino.NewDecoder(c, domino.DecoderConfig{Target: e.Target, Draft: &domino.DraftModel{Config: cfg.Draft, Params: e.Draft.Params},
 			Slots: cfg.Eval.Slots, Context: cfg.Eval.Context, DraftTokens: cfg.Eval.DraftTokens})

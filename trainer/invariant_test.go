@@ -211,6 +211,18 @@ func TestTrimChangesNothingButRounding(t *testing.T) {
 	require.Equal(t, 19, trim(b, []int{15, 12}).S)
 }
 
+// Every invocation of the update reads the norm, the host only at the end.
+func TestNormIsReadOnTheDevice(t *testing.T) {
+	e, _ := newSmall(t, smallConfig())
+	require.NotSame(t, e.seen.Region.Buffer, e.norm.Region.Buffer, "buffers of two kinds of memory")
+	out, err := e.Step([]MicroBatch{smallBatch()}, 0.5, 1e-3)
+	require.NoError(t, err)
+	norm, err := e.Context.Float32s(e.norm)
+	require.NoError(t, err)
+	require.Equal(t, float64(norm[0]), out.GradNorm)
+	require.Positive(t, out.GradNorm)
+}
+
 // Equal inputs give equal bits, step after step.
 func TestStepIsDeterministic(t *testing.T) {
 	for _, dtype := range []tensors.DType{tensors.F32, tensors.BF16} {

@@ -191,6 +191,7 @@ func (e *Engine) recordUpdate(p *Prepared, before *StepResult) {
 	c, cfg, params := e.Context, e.Config, e.Draft.Params
 	c.Phase(ops.PhaseOptimizer)
 	c.GradNorm(e.norm, params.Grads(), e.Draft.Losses(p.micros[len(p.micros)-1]), cfg.MaxGradNorm)
+	c.Copy(e.seen, e.norm)
 	if before.NonFinite == "" {
 		params.Update(c, e.norm, ops.AdamWParams{LR: p.LR, Beta1: cfg.Beta1, Beta2: cfg.Beta2, Eps: cfg.Epsilon, WeightDecay: cfg.WeightDecay, Step: e.Updates + 1})
 	}
@@ -198,7 +199,7 @@ func (e *Engine) recordUpdate(p *Prepared, before *StepResult) {
 
 // readNorm reads what the step's update made of the gradients.
 func (e *Engine) readNorm(out *StepResult) error {
-	norm, err := e.Context.Float32s(e.norm)
+	norm, err := e.Context.Float32s(e.seen)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (s opShapes) optimizerOps() []opCase {
 	master, m, v, grad := s.floats(s.I, s.H), c.Alloc("m", tensors.F32, s.I, s.H), c.Alloc("v", tensors.F32, s.I, s.H), s.floats(s.I, s.H)
 	c.Zero(m)
 	c.Zero(v)
-	norm, compute := c.AllocHost("norm", tensors.F32, 4), tensors.Tensor{}
+	norm, compute := c.Alloc("norm", tensors.F32, 4), tensors.Tensor{}
 	if s.dtype == tensors.BF16 {
 		compute = s.rows(s.I, s.H)
 	}

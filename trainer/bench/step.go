@@ -262,7 +262,7 @@ func (s *stepRun) finite() error {
 		return nil
 	}
 	c := s.engine.Context
-	norm := c.AllocHost("gradient norm", tensors.F32, 4)
+	norm := c.Alloc("gradient norm", tensors.F32, 4)
 	c.GradNorm(norm, s.engine.Draft.Params.Grads(), tensors.Tensor{}, 1)
 	if err := c.Submit(); err != nil {
 		return err
