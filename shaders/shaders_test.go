@@ -58,6 +58,7 @@ const (
 	matrix2Version   = 0x00010600 // SPIR-V 1.6, of Vulkan 1.3
 	opExtInst        = 12
 	opExecutionMode  = 16
+	opModeId         = 331
 	opCapability     = 17
 	opSpecComposite  = 51
 	opDecorate       = 71
@@ -72,6 +73,7 @@ const (
 	decorateBuiltIn  = 11
 	workgroupSize    = 25 // the built-in that specialisation sets
 	modeLocalSize    = 17
+	modeLocalSizeId  = 38 // of SPIR-V 1.6 under maintenance4, which vk enables in T3 alone
 	largestSubgroup  = 128
 	mostBindings     = 8
 )
@@ -181,6 +183,7 @@ func TestModulesKeepToThePortableBaseline(t *testing.T) {
 		}
 		list := decode(t, words, newest)
 		require.Empty(t, faults(list, more), name)
+		require.Equal(t, newest == matrix2Version, sizedById(list), name)
 		for _, i := range list {
 			if i.op == opCapability && more[i.operands[0]] == "" {
 				used[capabilities[i.operands[0]]]++
@@ -189,6 +192,11 @@ func TestModulesKeepToThePortableBaseline(t *testing.T) {
 	}
 	t.Logf("capabilities by number of modules: %v", used)
 	require.Len(t, used, len(capabilities), "a capability that no module uses has no place in the list")
+}
+
+// sizedById reports whether a specialisation constant is named as the size of a module's workgroups.
+func sizedById(list []instruction) bool {
+	return slices.ContainsFunc(list, func(i instruction) bool { return i.op == opModeId && i.operands[1] == modeLocalSizeId })
 }
 
 // TestFaultsAreSeen plants each fault in a module.

@@ -45,6 +45,7 @@ type Info struct {
 	bfloat16, float16        bool // components of matrices
 	core13                   bool // Vulkan 1.3 or newer
 	workgroupMatrix          bool
+	maintenance4             bool // workgroups whose size a specialisation constant names (LocalSizeId), as those of T3
 	statistics               bool // pipelineExecutableInfo
 	queueFamily              uint32
 	timestampBits            uint32

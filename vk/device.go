@@ -101,7 +101,7 @@ func (d *Device) create() error {
 	if d.fullSubgroups {
 		want |= C.SHIM_SIZE_CONTROL
 	}
-	chain := C.shim_feature_chain(want)
+	chain := featureChain(want)
 	defer C.free(chain)
 	queues := []vulkan.DeviceQueueCreateInfo{{SType: vulkan.StructureTypeDeviceQueueCreateInfo,
 		QueueFamilyIndex: d.queueFamily, QueueCount: 1, PQueuePriorities: []float32{1}}}
@@ -141,6 +141,9 @@ func (d *Device) create() error {
 	d.fence = fenceHandle
 	return nil
 }
+
+// featureChain is the pNext chain of the features to enable, for the caller to free.
+func featureChain(want C.uint32_t) unsafe.Pointer { return C.shim_feature_chain(want) }
 
 // Messages waits for the device and returns the validation messages of error
 // severity since the last call.

@@ -63,7 +63,7 @@ func Choose(list []Info, index int) (Info, error) { return choose(list, index) }
 
 // WithMatrices is a GPU with cooperative matrices: of a subgroup, and, where there are some, of a workgroup.
 func WithMatrices(list []Matrix, workgroup ...WorkgroupMatrix) Info {
-	i := Info{Name: "GPU", SubgroupSize: 32, MatrixLanes: 32, core13: true, float16: true, matrix: true, memoryModel: true, fullSubgroups: true,
+	i := Info{Name: "GPU", SubgroupSize: 32, MatrixLanes: 32, core13: true, maintenance4: true, float16: true, matrix: true, memoryModel: true, fullSubgroups: true,
 		Matrices: list, WorkgroupMatrices: workgroup, workgroupMatrix: len(workgroup) > 0}
 	i.bfloat16 = i.BF16Matrices()
 	return i
@@ -80,10 +80,25 @@ func (i Info) Without(feature string) Info {
 		i.fullSubgroups = false
 	case "bfloat16":
 		i.bfloat16 = false
+	case "maintenance4":
+		i.maintenance4 = false
 	case "Vulkan 1.3":
 		i.core13 = false
 	}
 	return i
+}
+
+// Enabled are the types of the feature structures that a device is created with in a tier.
+func (i Info) Enabled(tier Tier) (types []int32) {
+	type head struct {
+		sType int32
+		next  *head
+	}
+	_, want := (&Device{Info: i}).extensionsFor(tier)
+	for f := (*head)(featureChain(want)); f != nil; f = f.next {
+		types = append(types, f.sType)
+	}
+	return types
 }
 
 // KeptViews is the number of views that are kept.

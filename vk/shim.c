@@ -12,7 +12,7 @@ enum {
 	ST_FLOAT16_INT8 = 1000082000, ST_BFLOAT16 = 1000141000, ST_MEMORY_MODEL = 1000211000, ST_EXECUTABLE_FEATURES = 1000269000,
 	ST_PIPELINE_INFO = 1000269001, ST_EXECUTABLE_PROPERTIES = 1000269002, ST_EXECUTABLE_INFO = 1000269003, ST_EXECUTABLE_STATISTIC = 1000269004,
 	ST_MATRIX_FEATURES = 1000506000, ST_MATRIX_PROPERTIES = 1000506001, ST_MATRIX2_FEATURES = 1000593000, ST_FLEXIBLE_MATRIX = 1000593001,
-	ST_MATRIX2_PROPERTIES = 1000593002,
+	ST_MATRIX2_PROPERTIES = 1000593002, ST_MAINTENANCE4 = 1000413000,
 	STAGE_COMPUTE = 0x20, CAPTURE_STATISTICS = 0x40, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
 	DESCRIPTOR_UNIFORM_TEXEL_BUFFER = 4,
 	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_BOTTOM = 0x2000, PIPE_HOST = 0x4000,
@@ -160,6 +160,7 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 	ShimMatrixFeatures fk = {ST_MATRIX_FEATURES};
 	ShimBfloat16Features fb = {ST_BFLOAT16};
 	ShimMatrix2Features f2 = {ST_MATRIX2_FEATURES};
+	ShimMaintenance4Features f4 = {ST_MAINTENANCE4};
 	ShimExecutableFeatures fe = {ST_EXECUTABLE_FEATURES};
 	ShimFeatures2 features = {ST_FEATURES_2};
 	CHAIN(features.pNext, f16);
@@ -168,6 +169,7 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 	if (have & SHIM_MATRIX) CHAIN(features.pNext, fk);
 	if (have & SHIM_BFLOAT16) CHAIN(features.pNext, fb);
 	if (have & SHIM_MATRIX2) CHAIN(features.pNext, f2);
+	if (have & SHIM_MAINTENANCE4) CHAIN(features.pNext, f4);
 	if (have & SHIM_STATISTICS) CHAIN(features.pNext, fe);
 	get_features2(physical, &features);
 	ShimSubgroupSizeControlProperties pc = {ST_SIZE_CONTROL_PROPERTIES};
@@ -185,7 +187,7 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 		.memoryModel = fm.vulkanMemoryModel && fm.vulkanMemoryModelDeviceScope, .float16 = ff.shaderFloat16, .matrix = fk.cooperativeMatrix,
 		.bfloat16Matrix = fb.shaderBFloat16Type && fb.shaderBFloat16CooperativeMatrix,
 		.workgroupMatrix = f2.cooperativeMatrixWorkgroupScope && f2.cooperativeMatrixFlexibleDimensions && f2.cooperativeMatrixTensorAddressing,
-		.statistics = fe.pipelineExecutableInfo, .workgroupMatrixSize = pm.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize,
+		.maintenance4 = f4.maintenance4, .statistics = fe.pipelineExecutableInfo, .workgroupMatrixSize = pm.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize,
 		.matrixDimension = pm.cooperativeMatrixFlexibleDimensionsMaxDimension,
 		.reservedShared = pm.cooperativeMatrixWorkgroupScopeReservedSharedMemory, .subgroupSize = ps.subgroupSize,
 		.subgroupStages = ps.supportedStages, .subgroupOperations = ps.supportedOperations, .minSubgroupSize = pc.minSubgroupSize,
@@ -233,7 +235,7 @@ uint32_t shim_matrices(void *physical, int flexible, shim_matrix *out, uint32_t 
 void *shim_feature_chain(uint32_t want) {
 	struct {
 		Shim16BitStorageFeatures f16; ShimSubgroupSizeControlFeatures fc; ShimMemoryModelFeatures fm; ShimFloat16Int8Features ff;
-		ShimMatrixFeatures fk; ShimBfloat16Features fb; ShimMatrix2Features f2; ShimExecutableFeatures fe;
+		ShimMatrixFeatures fk; ShimBfloat16Features fb; ShimMatrix2Features f2; ShimMaintenance4Features f4; ShimExecutableFeatures fe;
 	} *all = calloc(1, sizeof *all);
 	void *chain = NULL;
 	all->fc = (ShimSubgroupSizeControlFeatures){ST_SIZE_CONTROL_FEATURES, NULL, 1, 1};
@@ -243,6 +245,7 @@ void *shim_feature_chain(uint32_t want) {
 	all->fb = (ShimBfloat16Features){ST_BFLOAT16, NULL, 1, 0, 1};
 	all->f2 = (ShimMatrix2Features){ST_MATRIX2_FEATURES, .cooperativeMatrixWorkgroupScope = 1, .cooperativeMatrixFlexibleDimensions = 1,
 		.cooperativeMatrixTensorAddressing = 1};
+	all->f4 = (ShimMaintenance4Features){ST_MAINTENANCE4, NULL, 1};
 	all->fe = (ShimExecutableFeatures){ST_EXECUTABLE_FEATURES, NULL, 1};
 	all->f16 = (Shim16BitStorageFeatures){ST_16BIT_STORAGE, NULL, 1};
 	if (want & SHIM_SIZE_CONTROL) CHAIN(chain, all->fc);
@@ -250,6 +253,7 @@ void *shim_feature_chain(uint32_t want) {
 	if (want & SHIM_FLOAT16) CHAIN(chain, all->ff);
 	if (want & SHIM_BFLOAT16) CHAIN(chain, all->fb);
 	if (want & SHIM_MATRIX2) CHAIN(chain, all->f2);
+	if (want & SHIM_MAINTENANCE4) CHAIN(chain, all->f4);
 	if (want & SHIM_STATISTICS) CHAIN(chain, all->fe);
 	CHAIN(chain, all->f16); // the first member, whose address is the allocation's
 	return chain;

@@ -62,6 +62,7 @@ typedef struct {
 	int32_t sType; void *pNext; uint32_t MGranularity, NGranularity, KGranularity; int32_t AType, BType, CType, ResultType;
 	uint32_t saturatingAccumulation; int32_t scope; uint32_t workgroupInvocations;
 } ShimFlexibleMatrixProperties;
+typedef struct { int32_t sType; void *pNext; uint32_t maintenance4; } ShimMaintenance4Features;
 typedef struct { int32_t sType; void *pNext; uint32_t pipelineExecutableInfo; } ShimExecutableFeatures;
 typedef struct { int32_t sType; const void *pNext; shim_handle pipeline; } ShimPipelineInfo;
 typedef struct { int32_t sType; void *pNext; uint32_t stages; char name[256], description[256]; uint32_t subgroupSize; } ShimExecutableProperties;
@@ -94,12 +95,12 @@ typedef struct {
 // What a device lists and what to enable: bits of the masks that the functions below take.
 enum {
 	SHIM_SIZE_CONTROL = 1, SHIM_DRIVER = 2, SHIM_CORE_1_2 = 4, SHIM_MATRIX = 8, SHIM_BFLOAT16 = 16, SHIM_MATRIX2 = 32, SHIM_STATISTICS = 64,
-	SHIM_FLOAT16 = 128,
+	SHIM_FLOAT16 = 128, SHIM_MAINTENANCE4 = 256,
 };
 
 typedef struct {
 	uint32_t storage16, subgroupSizeControl, fullSubgroups;
-	uint32_t memoryModel, float16, matrix, bfloat16Matrix, workgroupMatrix, statistics;
+	uint32_t memoryModel, float16, matrix, bfloat16Matrix, workgroupMatrix, maintenance4, statistics;
 	uint32_t workgroupMatrixSize, matrixDimension, reservedShared; // limits of matrices of workgroup scope
 	uint32_t subgroupSize, subgroupStages, subgroupOperations;
 	uint32_t minSubgroupSize, maxSubgroupSize, requiredSubgroupSizeStages;

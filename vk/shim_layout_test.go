@@ -35,6 +35,7 @@ var vulkanNames = map[string]string{
 	"ShimMatrix2Properties":             "VkPhysicalDeviceCooperativeMatrix2PropertiesNV",
 	"ShimMatrixProperties":              "VkCooperativeMatrixPropertiesKHR",
 	"ShimFlexibleMatrixProperties":      "VkCooperativeMatrixFlexibleDimensionsPropertiesNV",
+	"ShimMaintenance4Features":          "VkPhysicalDeviceMaintenance4Features",
 	"ShimExecutableFeatures":            "VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR",
 	"ShimPipelineInfo":                  "VkPipelineInfoKHR",
 	"ShimExecutableProperties":          "VkPipelineExecutablePropertiesKHR",
@@ -106,6 +107,7 @@ var vulkanConstants = map[string]string{
 	"ST_MATRIX2_FEATURES":             "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV",
 	"ST_FLEXIBLE_MATRIX":              "VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV",
 	"ST_MATRIX2_PROPERTIES":           "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV",
+	"ST_MAINTENANCE4":                 "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_FEATURES",
 	"CAPTURE_STATISTICS":              "VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR",
 }
 
