@@ -339,12 +339,20 @@ func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {
 	s.Statistics = s.Statistics || c.statistics
 	p, err := c.Device.Compile(s)
 	if err != nil {
-		hint := "the driver does not compile this kernel; run `vkdomino doctor`"
-		if c.Device.Tier() >= vk.T2 {
-			hint = "the driver does not compile this kernel; " + vk.TierVariable + "=1 does without cooperative matrices"
-		}
-		return nil, fail.New(fail.CodeOf(err), hint, "%w", err)
+		return nil, fail.New(fail.CodeOf(err), compileHint(c.Device.Tier()), "%w", err)
 	}
 	c.kernels[key] = p
 	return p, nil
+}
+
+// compileHint is what to do where a driver does not compile a kernel: the next lower tier may do.
+func compileHint(t vk.Tier) string {
+	const what = "the driver does not compile this kernel; "
+	switch t {
+	case vk.T3:
+		return what + vk.TierVariable + "=2 does without matrices of a workgroup, " + vk.TierVariable + "=1 without any"
+	case vk.T2:
+		return what + vk.TierVariable + "=1 does without cooperative matrices"
+	}
+	return what + "run `vkdomino doctor`"
 }

@@ -106,3 +106,6 @@ func GPUAttentionTile(n, dim, sums, most, lanes int) (group, rows, parts int) {
 	t := gpuAttentionTile(n, dim, sums, most, lanes)
 	return t.group, t.rows, t.parts
 }
+
+// CompileHint is compileHint.
+var CompileHint = compileHint

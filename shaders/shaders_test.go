@@ -41,7 +41,7 @@ var furtherCapabilities = map[string]map[uint32]string{
 	"block_attention_t2_forward":     matrixCapabilities,
 	"causal_attention_t2_forward":    matrixCapabilities,
 	"gemm_t3": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR",
-		5433: "CooperativeMatrixTensorAddressingNV", 5439: "TensorAddressingNV"},
+		5432: "CooperativeMatrixPerElementOperationsNV", 5433: "CooperativeMatrixTensorAddressingNV", 5439: "TensorAddressingNV"},
 	"probe_workgroup": matrixCapabilities,
 	"probe_matrix":    matrixCapabilities,
 }
@@ -62,7 +62,11 @@ const (
 	opCapability     = 17
 	opSpecComposite  = 51
 	opDecorate       = 71
+	opConstant       = 43
+	opTypeFloat      = 22
 	opTypePointer    = 32
+	opTypeMatrix     = 4456 // OpTypeCooperativeMatrixKHR
+	accumulator      = 2
 	opVariable       = 59
 	storageBuffer    = 12
 	opMemberDecorate = 72
@@ -184,6 +188,7 @@ func TestModulesKeepToThePortableBaseline(t *testing.T) {
 		list := decode(t, words, newest)
 		require.Empty(t, faults(list, more), name)
 		require.Equal(t, newest == matrix2Version, sizedById(list), name)
+		require.True(t, sumsOfF32(list), name)
 		for _, i := range list {
 			if i.op == opCapability && more[i.operands[0]] == "" {
 				used[capabilities[i.operands[0]]]++
@@ -197,6 +202,24 @@ func TestModulesKeepToThePortableBaseline(t *testing.T) {
 // sizedById reports whether a specialisation constant is named as the size of a module's workgroups.
 func sizedById(list []instruction) bool {
 	return slices.ContainsFunc(list, func(i instruction) bool { return i.op == opModeId && i.operands[1] == modeLocalSizeId })
+}
+
+// sumsOfF32 reports whether all matrices of sums are of f32, with which vk asks for matrices.
+func sumsOfF32(list []instruction) bool {
+	constants, f32 := map[uint32]uint32{}, map[uint32]bool{}
+	for _, i := range list {
+		switch i.op {
+		case opConstant:
+			constants[i.operands[1]] = i.operands[2]
+		case opTypeFloat:
+			f32[i.operands[0]] = i.operands[1] == 32
+		case opTypeMatrix:
+			if constants[i.operands[5]] == accumulator && !f32[i.operands[1]] {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // TestFaultsAreSeen plants each fault in a module.

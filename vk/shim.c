@@ -186,7 +186,8 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 		.storage16 = f16.storageBuffer16BitAccess, .subgroupSizeControl = fc.subgroupSizeControl, .fullSubgroups = fc.computeFullSubgroups,
 		.memoryModel = fm.vulkanMemoryModel && fm.vulkanMemoryModelDeviceScope, .float16 = ff.shaderFloat16, .matrix = fk.cooperativeMatrix,
 		.bfloat16Matrix = fb.shaderBFloat16Type && fb.shaderBFloat16CooperativeMatrix,
-		.workgroupMatrix = f2.cooperativeMatrixWorkgroupScope && f2.cooperativeMatrixFlexibleDimensions && f2.cooperativeMatrixTensorAddressing,
+		.workgroupMatrix = f2.cooperativeMatrixWorkgroupScope && f2.cooperativeMatrixFlexibleDimensions && f2.cooperativeMatrixTensorAddressing &&
+			f2.cooperativeMatrixPerElementOperations,
 		.maintenance4 = f4.maintenance4, .statistics = fe.pipelineExecutableInfo, .workgroupMatrixSize = pm.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize,
 		.matrixDimension = pm.cooperativeMatrixFlexibleDimensionsMaxDimension,
 		.reservedShared = pm.cooperativeMatrixWorkgroupScopeReservedSharedMemory, .subgroupSize = ps.subgroupSize,
@@ -244,7 +245,7 @@ void *shim_feature_chain(uint32_t want) {
 	all->fk = (ShimMatrixFeatures){ST_MATRIX_FEATURES, NULL, 1};
 	all->fb = (ShimBfloat16Features){ST_BFLOAT16, NULL, 1, 0, 1};
 	all->f2 = (ShimMatrix2Features){ST_MATRIX2_FEATURES, .cooperativeMatrixWorkgroupScope = 1, .cooperativeMatrixFlexibleDimensions = 1,
-		.cooperativeMatrixTensorAddressing = 1};
+		.cooperativeMatrixPerElementOperations = 1, .cooperativeMatrixTensorAddressing = 1};
 	all->f4 = (ShimMaintenance4Features){ST_MAINTENANCE4, NULL, 1};
 	all->fe = (ShimExecutableFeatures){ST_EXECUTABLE_FEATURES, NULL, 1};
 	all->f16 = (Shim16BitStorageFeatures){ST_16BIT_STORAGE, NULL, 1};
