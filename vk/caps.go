@@ -96,7 +96,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	if sizeControl {
 		have |= C.SHIM_SIZE_CONTROL
 	}
-	if v >= vulkan.MakeVersion(1, 2, 0) || hasDeviceExtension(p, extDriverProps) {
+	if newEnough(uint32(v)) || hasDeviceExtension(p, extDriverProps) {
 		have |= C.SHIM_DRIVER
 	}
 	var caps C.shim_caps
@@ -130,7 +130,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	}
 	ops := uint32(caps.subgroupOperations)
 	need(family >= 0, "a compute queue")
-	need(v >= vulkan.MakeVersion(1, 1, 0), "Vulkan 1.1")
+	need(newEnough(uint32(v)), "Vulkan 1.2")
 	need(hasDeviceExtension(p, extPushDesc), extPushDesc)
 	need(caps.storage16 != 0, "storageBuffer16BitAccess")
 	need(uint32(caps.subgroupStages)&stageComputeBit != 0, "subgroup operations in compute shaders")
@@ -139,6 +139,9 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	need(info.SubgroupSize >= 4 && info.SubgroupSize <= 128, "a subgroup size between 4 and 128")
 	return info
 }
+
+// newEnough reports whether a version of Vulkan takes the modules: SPIR-V 1.5 came with 1.2.
+func newEnough(version uint32) bool { return version >= uint32(vulkan.MakeVersion(1, 2, 0)) }
 
 func largestLocalHeap(p vulkan.PhysicalDevice) int64 {
 	var mp vulkan.PhysicalDeviceMemoryProperties

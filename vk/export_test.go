@@ -101,6 +101,11 @@ func (i Info) Enabled(tier Tier) (types []int32) {
 	return types
 }
 
+// NewEnough is newEnough of a version of Vulkan.
+func NewEnough(major, minor, patch int) bool {
+	return newEnough(uint32(vulkan.MakeVersion(major, minor, patch)))
+}
+
 // KeptViews is the number of views that are kept.
 const KeptViews = keptViews
 

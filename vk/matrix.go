@@ -32,7 +32,7 @@ const (
 
 // matrixExtensions says which extensions for matrices and statistics a device of Vulkan 1.2 or newer lists, as a mask of the shim.
 func matrixExtensions(p vulkan.PhysicalDevice, version uint32) (have C.uint32_t) {
-	if version < uint32(vulkan.MakeVersion(1, 2, 0)) {
+	if !newEnough(version) {
 		return 0
 	}
 	have = C.SHIM_CORE_1_2
