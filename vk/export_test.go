@@ -55,8 +55,18 @@ func (r *Recorder) DropBarriers() {
 // Submissions is the number of submissions that the recorded commands are cut into.
 func (r *Recorder) Submissions() int { return len(r.cuts) + 1 }
 
-// SubmitWork is the work that one submission holds.
-const SubmitWork = submitWork
+// Cuts are the commands that begin a submission other than the first.
+func (r *Recorder) Cuts() []int { return r.cuts }
+
+// SubmitWork is submitWork.
+func (d *Device) SubmitWork() float64 { return d.submitWork() }
+
+// Pretend makes submissions those of another device: a CPU or a GPU, in a tier. It returns what ends that.
+func (d *Device) Pretend(cpu bool, tier Tier) (end func()) {
+	wasCPU, was := d.CPU, d.tier
+	d.CPU, d.tier = cpu, tier
+	return func() { d.CPU, d.tier = wasCPU, was }
+}
 
 // Choose is choose.
 func Choose(list []Info, index int) (Info, error) { return choose(list, index) }
