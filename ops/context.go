@@ -42,7 +42,8 @@ type Context struct {
 	pick       func(g gemm, list []gemmTile) gemmTile // chooses among gemmTiles; nil: tuned or usualTile
 	shape      *attentionShape                        // of attention on cooperative matrices; nil: the first that fits
 	tuning     *Tuning
-	statistics bool // compile kernels so that the driver tells of them
+	mostWork   float64 // of one product, see heavy; 0: any
+	statistics bool    // compile kernels so that the driver tells of them
 	kernels    map[kernelKey]*vk.Pipeline
 	taken      map[*vk.Pipeline]bool // of kernels, what an op ran, see NewCompiling
 	plan       []Allocation
@@ -70,7 +71,16 @@ type Allocation struct {
 
 // New returns a Context on a device.
 func New(d *vk.Device) *Context {
-	return &Context{Device: d, recorder: d.NewRecorder(), NoTexels: !d.FastTexels, kernels: map[kernelKey]*vk.Pipeline{}}
+	c := &Context{Device: d, recorder: d.NewRecorder(), NoTexels: !d.FastTexels, kernels: map[kernelKey]*vk.Pipeline{}}
+	c.limitWork()
+	return c
+}
+
+// limitWork keeps products on GPUs, which a watchdog may watch, to mostWork.
+func (c *Context) limitWork() {
+	if !c.Device.CPU {
+		c.mostWork = mostWork
+	}
 }
 
 // NewDry returns a Context that allocates nothing and runs nothing: what is

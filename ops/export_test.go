@@ -109,3 +109,10 @@ func GPUAttentionTile(n, dim, sums, most, lanes int) (group, rows, parts int) {
 
 // CompileHint is compileHint.
 var CompileHint = compileHint
+
+// MostWork makes products of more work than most be halved, where they may; it returns what ends that.
+func (c *Context) MostWork(most float64) (end func()) {
+	was := c.mostWork
+	c.mostWork = most
+	return func() { c.mostWork = was }
+}
