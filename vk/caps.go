@@ -109,9 +109,10 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		CPU:             props.DeviceType == vulkan.PhysicalDeviceTypeCpu,
 		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), MaxTexels: int64(props.Limits.MaxTexelBufferElements), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
 		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
-		HeapBytes: largestLocalHeap(p), minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
+		minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
 		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
+	_, info.HeapBytes = largestLocal(memoryTypes(p))
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
 	info.FastTexels = info.CPU && mesaBefore(info.DriverInfo, 26)
 	info.FastestTexels = info.CPU && mesaBefore(info.DriverInfo, 25)
@@ -142,22 +143,6 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 
 // newEnough reports whether a version of Vulkan takes the modules: SPIR-V 1.5 came with 1.2.
 func newEnough(version uint32) bool { return version >= uint32(vulkan.MakeVersion(1, 2, 0)) }
-
-func largestLocalHeap(p vulkan.PhysicalDevice) int64 {
-	var mp vulkan.PhysicalDeviceMemoryProperties
-	defer mp.Free()
-	vulkan.GetPhysicalDeviceMemoryProperties(p, &mp)
-	mp.Deref()
-	var most int64
-	for i := range mp.MemoryHeapCount {
-		h := mp.MemoryHeaps[i]
-		h.Deref()
-		if h.Flags&vulkan.MemoryHeapFlags(vulkan.MemoryHeapDeviceLocalBit) != 0 {
-			most = max(most, int64(h.Size))
-		}
-	}
-	return most
-}
 
 // Devices lists the Vulkan devices of this machine.
 func Devices() ([]Info, error) {

@@ -33,7 +33,7 @@ type Device struct {
 	queue      vulkan.Queue
 	pool       vulkan.CommandPool
 	fence      vulkan.Fence
-	memory     vulkan.PhysicalDeviceMemoryProperties
+	types      []memoryType
 	tier       Tier
 	validation bool
 	pipelines  []*Pipeline
@@ -121,8 +121,7 @@ func (d *Device) create() error {
 	var queue vulkan.Queue
 	vulkan.GetDeviceQueue(handle, d.queueFamily, 0, &queue)
 	d.queue = queue
-	vulkan.GetPhysicalDeviceMemoryProperties(d.physical, &d.memory)
-	d.memory.Deref()
+	d.types = memoryTypes(d.physical)
 
 	pool := vulkan.CommandPoolCreateInfo{SType: vulkan.StructureTypeCommandPoolCreateInfo, QueueFamilyIndex: d.queueFamily,
 		Flags: vulkan.CommandPoolCreateFlags(vulkan.CommandPoolCreateResetCommandBufferBit)}

@@ -7,6 +7,34 @@ import vulkan "github.com/vulkan-go/vulkan"
 // HideFromHost makes a buffer look as on a card with memory of its own: Write and Read go through staging.
 func (b *Buffer) HideFromHost() { b.mapped = nil }
 
+// ReadSlowly makes a buffer look as if its mapped memory were not cached.
+func (b *Buffer) ReadSlowly() { b.uncached = true }
+
+// TypesFor lists the memory types that suit a use on a device of a kind, the best first. Of each type there are its properties, as the
+// Vulkan registry has them.
+func TypesFor(memory Memory, kind string, properties []uint32, mask uint32) (list []int) {
+	types := make([]memoryType, len(properties))
+	for i, p := range properties {
+		types[i] = memoryType{index: uint32(i), flags: vulkan.MemoryPropertyFlags(p)}
+	}
+	for _, t := range memory.suitable(types, mask, (&Info{Kind: kind, CPU: kind == "cpu"}).sharesMemory()) {
+		list = append(list, int(t.index))
+	}
+	return list
+}
+
+// AddType makes it look as if there were one more type of memory, like the first and before it, of another heap.
+func (d *Device) AddType(size int64) (end func()) {
+	was := d.types
+	more := was[0]
+	more.size = size
+	d.types = append([]memoryType{more}, was...)
+	return func() { d.types = was }
+}
+
+// HeapSize is the size of the heap of the first type of memory.
+func (d *Device) HeapSize() int64 { return d.types[0].size }
+
 // StagingBytes is the size of the pieces that Write and Read stage.
 const StagingBytes = stagingBytes
 
