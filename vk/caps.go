@@ -30,6 +30,7 @@ type Info struct {
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
 	SubgroupSize       int
 	HeapBytes          int64    // the largest device-local heap
+	BudgetBytes        int64    // what this process may have of it, when Info was read; 0 where the driver does not tell
 	Missing            []string // what vkdomino needs and the device does not offer
 
 	Matrices          []Matrix          // cooperative matrices that there are kernels for, the best first
@@ -112,7 +113,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
 		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
-	_, info.HeapBytes = largestLocal(memoryTypes(p))
+	info.readMemory(p)
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
 	info.FastTexels = info.CPU && mesaBefore(info.DriverInfo, 26)
 	info.FastestTexels = info.CPU && mesaBefore(info.DriverInfo, 25)

@@ -1,7 +1,13 @@
 package vk
 
+/*
+#include "shim.h"
+*/
+import "C"
+
 import (
 	"slices"
+	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
 )
@@ -56,6 +62,31 @@ func largestLocal(types []memoryType) (heap uint32, size int64) {
 		}
 	}
 	return heap, size
+}
+
+// readMemory fills in how much memory there is, and how much this process may have of it at present.
+func (i *Info) readMemory(p vulkan.PhysicalDevice) {
+	heap, size := largestLocal(memoryTypes(p))
+	i.HeapBytes, i.BudgetBytes = size, 0
+	if hasDeviceExtension(p, extBudget) {
+		i.BudgetBytes = int64(C.shim_heap_budget(unsafe.Pointer(p), C.uint32_t(heap)))
+	}
+}
+
+// Now is Info with the memory that there is at present.
+func (d *Device) Now() Info {
+	i := d.Info
+	i.readMemory(d.physical)
+	return i
+}
+
+// Available is how much of the device's memory this process may have, what it has included: all of it where the driver does not
+// tell. less says that a tenth of it or more is missing.
+func (i Info) Available() (bytes int64, less bool) {
+	if i.BudgetBytes <= 0 || i.BudgetBytes >= i.HeapBytes {
+		return i.HeapBytes, false
+	}
+	return i.BudgetBytes, i.BudgetBytes <= i.HeapBytes/10*9
 }
 
 // sharesMemory reports whether the device's memory is the host's, so that mapping it costs nothing. A virtual device may

@@ -102,3 +102,28 @@ func TestSlowReads(t *testing.T) {
 	require.Equal(t, want, got)
 	require.Equal(t, 1, made)
 }
+
+// TestAvailableMemory: a driver's budget counts where it is less than the heap, and is told of where it is much less.
+func TestAvailableMemory(t *testing.T) {
+	for _, c := range []struct {
+		budget, want int64
+		shared       bool
+	}{{0, 1000, false}, {1000, 1000, false}, {1200, 1000, false}, {950, 950, false}, {900, 900, true}, {10, 10, true}} {
+		have, shared := vk.Info{HeapBytes: 1000, BudgetBytes: c.budget}.Available()
+		require.Equal(t, c.want, have)
+		require.Equal(t, c.shared, shared, c.budget)
+	}
+}
+
+// TestMemoryNow: the budget is read anew, where the driver tells of one.
+func TestMemoryNow(t *testing.T) {
+	d := testgpu.Device(t)
+	if d.BudgetBytes > 0 {
+		d.BudgetBytes = 1
+		require.Greater(t, d.Now().BudgetBytes, int64(1))
+	}
+	require.Equal(t, d.HeapBytes, d.Now().HeapBytes)
+	require.Equal(t, d.Name, d.Now().Name)
+	t.Logf("budget %d of %d bytes", d.Now().BudgetBytes, d.HeapBytes)
+	require.Empty(t, d.Messages())
+}

@@ -13,6 +13,7 @@ enum {
 	ST_PIPELINE_INFO = 1000269001, ST_EXECUTABLE_PROPERTIES = 1000269002, ST_EXECUTABLE_INFO = 1000269003, ST_EXECUTABLE_STATISTIC = 1000269004,
 	ST_MATRIX_FEATURES = 1000506000, ST_MATRIX_PROPERTIES = 1000506001, ST_MATRIX2_FEATURES = 1000593000, ST_FLEXIBLE_MATRIX = 1000593001,
 	ST_MATRIX2_PROPERTIES = 1000593002, ST_MAINTENANCE4 = 1000413000,
+	ST_MEMORY_PROPERTIES_2 = 1000059006, ST_MEMORY_BUDGET = 1000237000,
 	STAGE_COMPUTE = 0x20, CAPTURE_STATISTICS = 0x40, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
 	DESCRIPTOR_UNIFORM_TEXEL_BUFFER = 4,
 	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_BOTTOM = 0x2000, PIPE_HOST = 0x4000,
@@ -29,6 +30,7 @@ static int (*enumerate_device_extensions)(shim_handle, const char *, uint32_t *,
 static void (*get_queue_families)(shim_handle, uint32_t *, ShimQueueFamilyProperties *);
 static void (*get_features2)(shim_handle, ShimFeatures2 *);
 static void (*get_properties2)(shim_handle, ShimProperties2 *);
+static void (*get_memory_properties2)(shim_handle, ShimMemoryProperties2 *);
 static int (*get_matrices)(shim_handle, uint32_t *, ShimMatrixProperties *);
 static int (*get_flexible_matrices)(shim_handle, uint32_t *, ShimFlexibleMatrixProperties *);
 static int (*get_executables)(shim_handle, const ShimPipelineInfo *, uint32_t *, ShimExecutableProperties *);
@@ -70,11 +72,13 @@ int shim_load_instance(void *instance) {
 	INSTANCE_FN(get_queue_families, "vkGetPhysicalDeviceQueueFamilyProperties");
 	INSTANCE_FN(get_features2, "vkGetPhysicalDeviceFeatures2");
 	INSTANCE_FN(get_properties2, "vkGetPhysicalDeviceProperties2");
+	INSTANCE_FN(get_memory_properties2, "vkGetPhysicalDeviceMemoryProperties2");
 	INSTANCE_FN(get_matrices, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
 	INSTANCE_FN(get_flexible_matrices, "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV");
 	INSTANCE_FN(create_messenger, "vkCreateDebugUtilsMessengerEXT");
 	INSTANCE_FN(destroy_messenger, "vkDestroyDebugUtilsMessengerEXT");
-	return get_device_proc && enumerate_device_extensions && get_queue_families && get_features2 && get_properties2;
+	return get_device_proc && enumerate_device_extensions && get_queue_families && get_features2 && get_properties2 &&
+		get_memory_properties2;
 }
 
 int shim_load_device(void *device) {
@@ -196,6 +200,14 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 	};
 	memcpy(out->driverName, pd.driverName, sizeof out->driverName);
 	memcpy(out->driverInfo, pd.driverInfo, sizeof out->driverInfo);
+}
+
+// What this process may have of a heap at present, with what it has; the device must list VK_EXT_memory_budget.
+uint64_t shim_heap_budget(void *physical, uint32_t heap) {
+	ShimMemoryBudget budget = {ST_MEMORY_BUDGET};
+	ShimMemoryProperties2 properties = {ST_MEMORY_PROPERTIES_2, &budget};
+	get_memory_properties2(physical, &properties);
+	return heap < 16 ? budget.heapBudget[heap] : 0;
 }
 
 static uint32_t fixed_matrices(void *physical, shim_matrix *out, uint32_t room) {

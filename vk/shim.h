@@ -63,6 +63,8 @@ typedef struct {
 	uint32_t saturatingAccumulation; int32_t scope; uint32_t workgroupInvocations;
 } ShimFlexibleMatrixProperties;
 typedef struct { int32_t sType; void *pNext; uint32_t maintenance4; } ShimMaintenance4Features;
+typedef struct { int32_t sType; void *pNext; uint64_t memoryProperties[65]; } ShimMemoryProperties2;
+typedef struct { int32_t sType; void *pNext; uint64_t heapBudget[16], heapUsage[16]; } ShimMemoryBudget;
 typedef struct { int32_t sType; void *pNext; uint32_t pipelineExecutableInfo; } ShimExecutableFeatures;
 typedef struct { int32_t sType; const void *pNext; shim_handle pipeline; } ShimPipelineInfo;
 typedef struct { int32_t sType; void *pNext; uint32_t stages; char name[256], description[256]; uint32_t subgroupSize; } ShimExecutableProperties;
@@ -122,6 +124,7 @@ int shim_has_instance_extension(const char *layer, const char *name);
 int shim_has_device_extension(void *physical, const char *name);
 int shim_compute_queue_family(void *physical, uint32_t *timestampBits);
 void shim_capabilities(void *physical, uint32_t have, shim_caps *out);
+uint64_t shim_heap_budget(void *physical, uint32_t heap);
 uint32_t shim_matrices(void *physical, int flexible, shim_matrix *out, uint32_t room);
 void *shim_feature_chain(uint32_t want);
 void *shim_validation_chain(int synchronization, uintptr_t user);
