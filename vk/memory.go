@@ -27,7 +27,7 @@ const (
 	localMemory   = vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyDeviceLocalBit)
 	visibleMemory = vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostVisibleBit | vulkan.MemoryPropertyHostCoherentBit)
 	cachedMemory  = vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostCachedBit)
-	knownMemory   = localMemory | visibleMemory | cachedMemory // types with others are for uses that must be enabled
+	barredMemory  = vulkan.MemoryPropertyFlags(0x10 | 0x20 | 0x40 | 0x80) // lazily allocated, protected; coherent or uncached on AMD's devices: where enabled only
 )
 
 // memoryType is a type of memory with the heap that it takes from.
@@ -112,7 +112,7 @@ func (m Memory) wishes(shared bool) []wish {
 func (m Memory) suitable(types []memoryType, mask uint32, shared bool) (list []memoryType) {
 	for _, w := range m.wishes(shared) {
 		for _, t := range types {
-			if mask&(1<<t.index) != 0 && t.flags&w.has == w.has && t.flags&w.lacks == 0 && t.flags&^knownMemory == 0 && !slices.Contains(list, t) {
+			if mask&(1<<t.index) != 0 && t.flags&w.has == w.has && t.flags&(w.lacks|barredMemory) == 0 && !slices.Contains(list, t) {
 				list = append(list, t)
 			}
 		}

@@ -14,6 +14,7 @@ const (
 	local, visible, coherent, cached = 1, 2, 4, 8
 	mapped                           = visible | coherent
 	lazy, protected, amdCoherent     = 16, 32, 64
+	rdma                             = 256
 )
 
 // TestMemoryTypes: which types of memory a device takes for which use, in which order, by the types that drivers list.
@@ -32,6 +33,7 @@ func TestMemoryTypes(t *testing.T) {
 		{name: "what is no kind", kind: "other", properties: nvidia, device: []int{1, 4}, host: []int{3, 2, 4}},
 		{name: "types that must be enabled", kind: "discrete", properties: radv, device: []int{0, 1, 3, 4}, host: []int{5, 2, 3, 4}},
 		{name: "protected, lazy", kind: "discrete", properties: []uint32{local | protected, local | lazy, local, mapped}, device: []int{2}, host: []int{3}},
+		{name: "properties beside", kind: "discrete", properties: []uint32{local | rdma, mapped}, device: []int{0}, host: []int{1}},
 		{name: "shared memory, cached", kind: "integrated", properties: apu, device: []int{3, 2, 0}, host: []int{3, 1, 2}},
 		{name: "shared memory, one type", kind: "cpu", properties: []uint32{local | mapped | cached}, device: []int{0}, host: []int{0}},
 		{name: "all of a card in its window", kind: "discrete", properties: []uint32{local | mapped, mapped | cached}, device: []int{0}, host: []int{1, 0}},
