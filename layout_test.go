@@ -432,6 +432,33 @@ func TestEveryOpHasOracleAndTest(t *testing.T) {
 	report(t, findings)
 }
 
+// TestTableOfOps: the table of ops/doc.go has every op and nothing else. A backward stands in the row of its forward.
+func TestTableOfOps(t *testing.T) {
+	text, err := os.ReadFile("ops/doc.go")
+	require.NoError(t, err)
+	listed := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		row, is := strings.CutPrefix(line, "//\t")
+		if names, _, _ := strings.Cut(row, "  "); is && names != "op" {
+			for name := range strings.SplitSeq(strings.TrimSpace(names), ", ") {
+				listed[name] = true
+			}
+		}
+	}
+	ops := map[string]bool{}
+	for _, f := range goFiles(t) {
+		if f.dir != "ops" || f.test || slices.Contains(notOps, f.path) {
+			continue
+		}
+		for _, fn := range exportedFuncs(f, "Context") {
+			if op := strings.TrimSuffix(fn, "Backward"); op != "Reserve" && op != "CrossEntropy" { // in oracleOf; of CrossEntropyVisit
+				ops[op] = true
+			}
+		}
+	}
+	require.Equal(t, slices.Sorted(maps.Keys(ops)), slices.Sorted(maps.Keys(listed)))
+}
+
 // exportedFuncs lists the exported functions of f (receiver ""), or the exported
 // methods of the pointer type receiver.
 func exportedFuncs(f file, receiver string) []string {

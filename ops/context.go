@@ -42,7 +42,8 @@ type Context struct {
 	pick       func(g gemm, list []gemmTile) gemmTile // chooses among gemmTiles; nil: tuned or usualTile
 	shape      *attentionShape                        // of attention on cooperative matrices; nil: the first that fits
 	tuning     *Tuning
-	statistics bool // compile kernels so that the driver tells of them
+	mostWork   float64 // of one product, see heavy; 0: any
+	statistics bool    // compile kernels so that the driver tells of them
 	kernels    map[kernelKey]*vk.Pipeline
 	taken      map[*vk.Pipeline]bool // of kernels, what an op ran; nil: not asked for
 	plan       []Allocation
@@ -70,7 +71,16 @@ type Allocation struct {
 
 // New returns a Context on a device.
 func New(d *vk.Device) *Context {
-	return &Context{Device: d, recorder: d.NewRecorder(), NoTexels: !d.FastTexels, kernels: map[kernelKey]*vk.Pipeline{}}
+	c := &Context{Device: d, recorder: d.NewRecorder(), NoTexels: !d.FastTexels, kernels: map[kernelKey]*vk.Pipeline{}}
+	c.limitWork()
+	return c
+}
+
+// limitWork keeps products on GPUs, which a watchdog may watch, to mostWork.
+func (c *Context) limitWork() {
+	if !c.Device.CPU {
+		c.mostWork = mostWork
+	}
 }
 
 // NewDry returns a Context that allocates nothing and runs nothing: what is
@@ -343,12 +353,20 @@ func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {
 	s.Statistics = s.Statistics || c.statistics
 	p, err := c.Device.Compile(s)
 	if err != nil {
-		hint := "the driver does not compile this kernel; run `vkdomino doctor`"
-		if c.Device.Tier() >= vk.T2 {
-			hint = "the driver does not compile this kernel; " + vk.TierVariable + "=1 does without cooperative matrices"
-		}
-		return nil, fail.New(fail.CodeOf(err), hint, "%w", err)
+		return nil, fail.New(fail.CodeOf(err), compileHint(c.Device.Tier()), "%w", err)
 	}
 	c.kernels[key] = p
 	return p, nil
+}
+
+// compileHint is what to do where a driver does not compile a kernel: the next lower tier may do.
+func compileHint(t vk.Tier) string {
+	const what = "the driver does not compile this kernel; "
+	switch t {
+	case vk.T3:
+		return what + vk.TierVariable + "=2 does without matrices of a workgroup, " + vk.TierVariable + "=1 without any"
+	case vk.T2:
+		return what + vk.TierVariable + "=1 does without cooperative matrices"
+	}
+	return what + "run `vkdomino doctor`"
 }

@@ -293,3 +293,12 @@ func TestUploadAndDownload(t *testing.T) {
 	}
 	require.NoError(t, r.c.Err())
 }
+
+// TestCompileHint: where a kernel does not compile, the next lower tier may do.
+func TestCompileHint(t *testing.T) {
+	require.Contains(t, ops.CompileHint(vk.T3), "VKDOMINO_TIER=2 does")
+	require.Contains(t, ops.CompileHint(vk.T2), "VKDOMINO_TIER=1 does")
+	for _, tier := range []vk.Tier{vk.T0, vk.T1} {
+		require.Contains(t, ops.CompileHint(tier), "doctor", tier)
+	}
+}

@@ -134,3 +134,13 @@ func GPUAttentionTile(n, dim, sums, most, lanes int) (group, rows, parts int) {
 	t := gpuAttentionTile(n, dim, sums, most, lanes)
 	return t.group, t.rows, t.parts
 }
+
+// CompileHint is compileHint.
+var CompileHint = compileHint
+
+// MostWork makes products of more work than most be halved, where they may; it returns what ends that.
+func (c *Context) MostWork(most float64) (end func()) {
+	was := c.mostWork
+	c.mostWork = most
+	return func() { c.mostWork = was }
+}

@@ -18,6 +18,9 @@ const (
 
 var layoutNames = [...]string{"nt", "nn", "tn"}
 
+// mostWork is the most that one product on plain arithmetic computes: a second on a slow device of 1 TFLOP/s.
+const mostWork = 1e12
+
 // How far a product is split along K.
 const (
 	splitDepth     = 256 // the least range of K that is worth a split
@@ -101,7 +104,20 @@ type gemm struct {
 
 func half(n int) int { return max(64, (n/2+63)/64*64) }
 
-// gemmFit halves a product until every operand can be bound, and runs the parts.
+// heavy reports whether a product is too long for one kernel of T1 and comes out the same in halves: it is split along K
+// neither whole nor halved. Kernels on matrices are faster.
+func (c *Context) heavy(g gemm) bool {
+	if c.mostWork == 0 || g.work() <= c.mostWork || g.m <= 64 || c.Device.Tier() == vk.T0 || len(c.matrixTiles(g)) > 0 {
+		return false
+	}
+	g.m -= half(g.m)
+	return c.splits(g, gemmTile{}) == 1
+}
+
+// work is the product's floating-point operations.
+func (g gemm) work() float64 { return 2 * float64(g.m) * float64(g.n) * float64(g.k) }
+
+// gemmFit halves a product until every operand can be bound and no part is heavy, and runs the parts.
 func (c *Context) gemmFit(g gemm) {
 	over := func(m matrix) bool { return m.Region.Bytes+vk.Align > c.Device.MaxBindingBytes }
 	tooBig := map[Layout][3]bool{ // by M, N, K
@@ -110,7 +126,7 @@ func (c *Context) gemmFit(g gemm) {
 		TN: {false, false, over(g.A) || over(g.B)},
 	}[g.layout]
 	switch {
-	case (tooBig[0] || over(g.C)) && g.m > 64:
+	case (tooBig[0] || over(g.C)) && g.m > 64, c.heavy(g):
 		c.gemmFit(g.rows(0, half(g.m)))
 		c.gemmFit(g.rows(half(g.m), g.m))
 	case tooBig[1] && g.n > 64:
@@ -224,7 +240,7 @@ func (c *Context) gemmRun(g gemm) {
 		}
 		c.run(launch{kernel: t.kernel, spec: spec, lanes: t.lanes, uses: uses,
 			params: []uint32{uint32(part.m), uint32(g.n), uint32(g.k), uint32(g.A.pitch), uint32(g.B.pitch), uint32(D.pitch), uint32(C.pitch), uint32(depth), uint32(cSplit)},
-			groups: [3]uint32{uint32(gx), uint32(rows), uint32(z)}, work: 2 * float64(part.m) * float64(g.n) * float64(g.k)})
+			groups: [3]uint32{uint32(gx), uint32(rows), uint32(z)}, work: part.work()})
 	}
 	if z > 1 {
 		c.reduceSplits(g, C.Tensor, z)

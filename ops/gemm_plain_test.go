@@ -2,6 +2,7 @@ package ops_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -132,4 +133,42 @@ func TestPlainShapeBySize(t *testing.T) {
 	require.Equal(t, large, tile(2048, 1024, 256))
 	c.Device.CPU = true
 	require.Equal(t, small, tile(2048, 1024, 256))
+}
+
+// TestGemmHeavy: a product that is too long for one kernel is computed in halves, with the same bits, unless it is split along K.
+func TestGemmHeavy(t *testing.T) {
+	r, dtypes := plainRig(t, 36)
+	for _, dt := range dtypes {
+		for _, l := range gemmLayouts {
+			for _, c := range []struct{ m, n, k, kernels int }{
+				{1100, 40, 70, 4}, {300, 50, 37, 5},
+				{200, 130, 1024, 1}, // split along K
+				{1024, 640, 520, 1}, // its halves would be
+			} {
+				shapeA, shapeB := l.operands(c.m, c.n, c.k)
+				a, _ := r.input(dt, shapeA...)
+				b, _ := r.input(dt, shapeB...)
+				d, _ := r.input(dt, c.m, c.n)
+				run := func(most float64) (got []float32, kernels int) {
+					defer r.c.MostWork(most)()
+					result := r.tensor(dt, 0, c.m, c.n)
+					r.c.GemmAdd(l.layout, result, d, a, b)
+					r.c.Device.Profile()
+					r.submit()
+					for _, s := range r.c.Device.EndProfile() {
+						if strings.HasPrefix(s.Name, "gemm_t1") {
+							kernels += s.Count
+						}
+					}
+					return r.floats(result), kernels
+				}
+				want, whole := run(0)
+				require.Equal(t, 1, whole)
+				got, parts := run(2 * float64(c.m) * float64(c.n) * float64(c.k) / 3)
+				require.Equal(t, c.kernels, parts, "%s %s %v", l.name, dt, c)
+				require.Equal(t, want, got, "%s %s %v", l.name, dt, c)
+				r.clear()
+			}
+		}
+	}
 }

@@ -54,5 +54,7 @@ func (c *Context) GemmTile(layout Layout, C, A, B tensors.Tensor) string {
 // ops would run on a device with these properties.
 func NewCounting(info vk.Info) (*Context, *Tally) {
 	t := &Tally{Runs: map[string]int{}, Work: map[string]float64{}}
-	return &Context{Device: &vk.Device{Info: info}, tally: t}, t
+	c := &Context{Device: &vk.Device{Info: info}, tally: t}
+	c.limitWork()
+	return c, t
 }

@@ -21,12 +21,11 @@ layout(constant_id = 10) const uint UNROLL = 4;
 layout(set = 0, binding = 0) readonly buffer A_elements { bfloat16_t A[]; };
 layout(set = 0, binding = 1) readonly buffer B_elements { bfloat16_t B[]; };
 layout(set = 0, binding = 2) readonly buffer D_f32 { float D32[]; };
-layout(set = 0, binding = 2) readonly buffer D_bf16 { bfloat16_t D16[]; };
+layout(set = 0, binding = 2) readonly buffer D_bf16 { uint16_t D16[]; };
 layout(set = 0, binding = 3) buffer C_f32 { float C32[]; };
-layout(set = 0, binding = 3) buffer C_bf16 { bfloat16_t C16[]; };
+layout(set = 0, binding = 3) buffer C_bf16 { uint16_t C16[]; };
 
 #define SUM coopmat<float, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator>
-#define ROUNDED coopmat<bfloat16_t, gl_ScopeWorkgroup, BM, BN, gl_MatrixUseAccumulator>
 
 // Offsets and pitches that are multiples of 16 bytes, made evident to the compiler: of four elements, or of eight bf16.
 uint even(uint n, bool vector) { return vector ? n & ~3u : n; }
@@ -52,21 +51,31 @@ uint even8(uint n, bool vector) { return vector ? n & ~7u : n; }
 		sum = coopMatMulAdd(a, b, sum); \
 	}
 
-// Adds D and stores. A sum is rounded to bf16 by the rule of all kernels; its conversion is then exact.
+// bf16 goes in and out element by element: devices list sums in f32 alone, so there may be no matrix of bf16 sums. Each is
+// called at least once for an element, in any order.
+float added(const in uint row, const in uint column, const in float x, const in uint i, const in uint j) {
+	return i + row < M && j + column < N ? x + bf16_to_f32(uint(D16[d0 + (i + row) * ldd + j + column])) : x;
+}
+
+float stored(const in uint row, const in uint column, const in float x, const in uint i, const in uint j) {
+	if (i + row < M && j + column < N) C16[c0 + gl_WorkGroupID.z * cSplit + (i + row) * ldc + j + column] = uint16_t(f32_to_bf16(x));
+	return x;
+}
+
+// Adds D and stores.
 #define FINISH(tensorC, tensorD) \
 	if (OUT_BF16) { \
 		if (ADD) { \
-			ROUNDED d; \
-			coopMatLoadTensorNV(d, D16, d0, sliceTensorLayoutNV(tensorD, origin.x, BM, origin.y, BN)); \
-			sum += SUM(d); \
+			coopMatPerElementNV(sum, sum, added, origin.x, origin.y); \
+			barrier(); /* C may be D, an element's reader another invocation than its writer */ \
 		} \
-		[[unroll]] for (uint e = 0u; e < sum.length(); e++) sum[e] = bf16_to_f32(f32_to_bf16(sum[e])); \
-		coopMatStoreTensorNV(ROUNDED(sum), C16, start, sliceTensorLayoutNV(tensorC, origin.x, BM, origin.y, BN)); \
+		coopMatPerElementNV(sum, sum, stored, origin.x, origin.y); \
 	} else { \
 		if (ADD) { \
 			SUM d; \
 			coopMatLoadTensorNV(d, D32, d0, sliceTensorLayoutNV(tensorD, origin.x, BM, origin.y, BN)); \
 			sum += d; \
+			barrier(); \
 		} \
 		coopMatStoreTensorNV(sum, C32, start, sliceTensorLayoutNV(tensorC, origin.x, BM, origin.y, BN)); \
 	}

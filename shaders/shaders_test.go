@@ -41,7 +41,7 @@ var furtherCapabilities = map[string]map[uint32]string{
 	"block_attention_t2_forward":     matrixCapabilities,
 	"causal_attention_t2_forward":    matrixCapabilities,
 	"gemm_t3": {9: "Float16", 5116: "BFloat16TypeKHR", 5118: "BFloat16CooperativeMatrixKHR", 5345: "VulkanMemoryModel", 6022: "CooperativeMatrixKHR",
-		5433: "CooperativeMatrixTensorAddressingNV", 5439: "TensorAddressingNV"},
+		5432: "CooperativeMatrixPerElementOperationsNV", 5433: "CooperativeMatrixTensorAddressingNV", 5439: "TensorAddressingNV"},
 	"probe_workgroup": matrixCapabilities,
 	"probe_matrix":    matrixCapabilities,
 }
@@ -58,10 +58,15 @@ const (
 	matrix2Version   = 0x00010600 // SPIR-V 1.6, of Vulkan 1.3
 	opExtInst        = 12
 	opExecutionMode  = 16
+	opModeId         = 331
 	opCapability     = 17
 	opSpecComposite  = 51
 	opDecorate       = 71
+	opConstant       = 43
+	opTypeFloat      = 22
 	opTypePointer    = 32
+	opTypeMatrix     = 4456 // OpTypeCooperativeMatrixKHR
+	accumulator      = 2
 	opVariable       = 59
 	storageBuffer    = 12
 	opMemberDecorate = 72
@@ -72,6 +77,7 @@ const (
 	decorateBuiltIn  = 11
 	workgroupSize    = 25 // the built-in that specialisation sets
 	modeLocalSize    = 17
+	modeLocalSizeId  = 38 // of SPIR-V 1.6 under maintenance4, which vk enables in T3 alone
 	largestSubgroup  = 128
 	mostBindings     = 8
 )
@@ -181,6 +187,8 @@ func TestModulesKeepToThePortableBaseline(t *testing.T) {
 		}
 		list := decode(t, words, newest)
 		require.Empty(t, faults(list, more), name)
+		require.Equal(t, newest == matrix2Version, sizedById(list), name)
+		require.True(t, sumsOfF32(list), name)
 		for _, i := range list {
 			if i.op == opCapability && more[i.operands[0]] == "" {
 				used[capabilities[i.operands[0]]]++
@@ -189,6 +197,29 @@ func TestModulesKeepToThePortableBaseline(t *testing.T) {
 	}
 	t.Logf("capabilities by number of modules: %v", used)
 	require.Len(t, used, len(capabilities), "a capability that no module uses has no place in the list")
+}
+
+// sizedById reports whether a specialisation constant is named as the size of a module's workgroups.
+func sizedById(list []instruction) bool {
+	return slices.ContainsFunc(list, func(i instruction) bool { return i.op == opModeId && i.operands[1] == modeLocalSizeId })
+}
+
+// sumsOfF32 reports whether all matrices of sums are of f32, with which vk asks for matrices.
+func sumsOfF32(list []instruction) bool {
+	constants, f32 := map[uint32]uint32{}, map[uint32]bool{}
+	for _, i := range list {
+		switch i.op {
+		case opConstant:
+			constants[i.operands[1]] = i.operands[2]
+		case opTypeFloat:
+			f32[i.operands[0]] = i.operands[1] == 32
+		case opTypeMatrix:
+			if constants[i.operands[5]] == accumulator && !f32[i.operands[1]] {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // TestFaultsAreSeen plants each fault in a module.

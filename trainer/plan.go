@@ -89,12 +89,16 @@ func (p MemoryPlan) Check(device vk.Info) error {
 
 // memoryOf is how much a run may allocate, and what that is called.
 func memoryOf(device vk.Info) (int64, string) {
+	have, less := device.Available()
 	if device.CPU {
-		if free, ok := availableMemory(); ok && free < device.HeapBytes {
+		if free, ok := availableMemory(); ok && free < have {
 			return free, "the machine's free memory"
 		}
 	}
-	return device.HeapBytes, "the device's memory"
+	if less {
+		return have, "what may be had now of the device's " + formatBytes(device.HeapBytes)
+	}
+	return have, "the device's memory"
 }
 
 // CheckOr is Check for a plan of which hint says how to make it smaller.

@@ -103,7 +103,7 @@ func (r *run) checkMemory() (err error) {
 	if r.plan, err = PlanMemory(r.EngineConfig(device.MaxBindingBytes)); err != nil {
 		return err
 	}
-	return r.plan.Check(device.Info)
+	return r.plan.Check(device.Now())
 }
 
 // find looks for a checkpoint to go on from: nil for a new run.

@@ -202,6 +202,10 @@ func TestMemoryPlan(t *testing.T) {
 	require.Contains(t, fail.HintOf(err), "training.per_device_train_batch_size")
 	require.Less(t, plan.Least, plan.Total)
 	require.Contains(t, fail.HintOf(plan.Check(vk.Info{HeapBytes: plan.Least - 1})), "num_hidden_layers", "no batch would be small enough")
+	require.NoError(t, plan.Check(vk.Info{HeapBytes: plan.Total, BudgetBytes: plan.Total}))
+	taken := plan.Check(vk.Info{HeapBytes: 2 * plan.Total, BudgetBytes: plan.Total - 1})
+	require.Equal(t, fail.Memory, fail.CodeOf(taken))
+	require.ErrorContains(t, taken, "what may be had now of the device's "+formatBytes(2*plan.Total)+" is "+formatBytes(plan.Total-1))
 	for _, a := range plan.List[:planLines] {
 		require.ErrorContains(t, err, a.Name+" "+formatBytes(a.Bytes))
 	}

@@ -16,24 +16,15 @@ const Align = 256
 // stagingBytes is the most that Write and Read stage at a time.
 const stagingBytes = 16 << 20
 
-// Memory says where a buffer lives.
-type Memory int
-
-const (
-	// DeviceLocal memory is the device's own; mapped too where the device shares the host's memory.
-	DeviceLocal Memory = iota
-	// HostVisible memory is mapped and coherent: step inputs and results.
-	HostVisible
-)
-
 // Buffer is a storage buffer with memory of its own.
 type Buffer struct {
-	device *Device
-	handle vulkan.Buffer
-	memory vulkan.DeviceMemory
-	bytes  int64
-	taken  int64  // bytes of memory, which the driver may round up
-	mapped []byte // nil where the host cannot see it
+	device   *Device
+	handle   vulkan.Buffer
+	memory   vulkan.DeviceMemory
+	bytes    int64
+	taken    int64  // bytes of memory, which the driver may round up
+	mapped   []byte // nil where the host cannot see it
+	uncached bool   // mapped, but slow for the host to read
 }
 
 // Region is a range of bytes of a buffer.
@@ -45,20 +36,6 @@ type Region struct {
 // Whole is the whole buffer as a region.
 func (b *Buffer) Whole() Region { return Region{Buffer: b, Bytes: b.bytes} }
 
-// memoryType picks a memory type: all of want, and prefer where there is one.
-func (d *Device) memoryType(bits uint32, want, prefer vulkan.MemoryPropertyFlags) (uint32, vulkan.MemoryPropertyFlags, bool) {
-	for _, flags := range []vulkan.MemoryPropertyFlags{want | prefer, want} {
-		for i := range d.memory.MemoryTypeCount {
-			t := d.memory.MemoryTypes[i]
-			t.Deref()
-			if bits&(1<<i) != 0 && t.PropertyFlags&flags == flags {
-				return i, t.PropertyFlags, true
-			}
-		}
-	}
-	return 0, 0, false
-}
-
 // Allocated is the memory of all buffers of the device, in bytes, as the driver was asked for it.
 func (d *Device) Allocated() int64 {
 	var total int64
@@ -66,15 +43,6 @@ func (d *Device) Allocated() int64 {
 		total += b.taken
 	}
 	return total
-}
-
-// heapOf is the size of the heap of a memory type.
-func (d *Device) heapOf(memoryType uint32) vulkan.DeviceSize {
-	t := d.memory.MemoryTypes[memoryType]
-	t.Deref()
-	h := d.memory.MemoryHeaps[t.HeapIndex]
-	h.Deref()
-	return h.Size
 }
 
 // NewBuffer allocates a buffer; its contents are undefined. Where there is not
@@ -111,46 +79,55 @@ func (b *Buffer) allocate(memory Memory) error {
 	vulkan.GetBufferMemoryRequirements(d.handle, b.handle, &req)
 	req.Deref()
 	defer req.Free()
-	visible := vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostVisibleBit | vulkan.MemoryPropertyHostCoherentBit)
-	cached := vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostCachedBit)
-	local := vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyDeviceLocalBit)
-	want, prefer := visible, cached
-	if memory == DeviceLocal {
-		want, prefer = local, 0
-		if d.Kind != "discrete" {
-			prefer = visible // shared memory: map it instead of staging
+	shared := d.sharesMemory()
+	list := memory.suitable(d.types, req.MemoryTypeBits, shared)
+	if len(list) == 0 {
+		return fail.New(fail.Other, "", "vk: %s offers no memory type for a buffer", d.Name)
+	}
+	var r vulkan.Result
+	var flags vulkan.MemoryPropertyFlags
+	for _, t := range list {
+		flags = t.flags
+		if r = b.take(req.Size, t); r == vulkan.Success {
+			break
 		}
-	}
-	index, flags, ok := d.memoryType(req.MemoryTypeBits, want, prefer)
-	if !ok {
-		return fail.New(fail.Other, "", "vk: %s offers no memory type with flags %#x", d.Name, want)
-	}
-	info := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: req.Size, MemoryTypeIndex: index}
-	defer info.Free()
-	var mem vulkan.DeviceMemory
-	r := d.inject("vkAllocateMemory")
-	if req.Size > d.heapOf(index) {
-		r = vulkan.ErrorOutOfDeviceMemory // which Vulkan does not let us ask for
-	}
-	if r == vulkan.Success {
-		r = vulkan.AllocateMemory(d.handle, &info, nil, &mem)
 	}
 	if err := check(r, fmt.Sprintf("vkAllocateMemory of %d bytes", req.Size)); err != nil {
 		return err
 	}
-	b.memory, b.taken = mem, int64(req.Size)
-	if err := check(vulkan.BindBufferMemory(d.handle, b.handle, mem, 0), "vkBindBufferMemory"); err != nil {
+	b.taken = int64(req.Size)
+	if err := check(vulkan.BindBufferMemory(d.handle, b.handle, b.memory, 0), "vkBindBufferMemory"); err != nil {
 		return err
 	}
-	if flags&visible != visible {
+	if flags&visibleMemory != visibleMemory || memory == DeviceLocal && !shared {
 		return nil
 	}
 	var p unsafe.Pointer
-	if err := check(vulkan.MapMemory(d.handle, mem, 0, vulkan.DeviceSize(vulkan.WholeSize), 0, &p), "vkMapMemory"); err != nil {
+	if err := check(vulkan.MapMemory(d.handle, b.memory, 0, vulkan.DeviceSize(vulkan.WholeSize), 0, &p), "vkMapMemory"); err != nil {
 		return err
 	}
 	b.mapped = unsafe.Slice((*byte)(p), b.bytes)
+	b.uncached = memory == DeviceLocal && flags&cachedMemory == 0
 	return nil
+}
+
+// take allocates the buffer's memory of a type.
+func (b *Buffer) take(size vulkan.DeviceSize, t memoryType) vulkan.Result {
+	d := b.device
+	if int64(size) > t.size {
+		return vulkan.ErrorOutOfDeviceMemory // which Vulkan does not let us ask for
+	}
+	info := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: size, MemoryTypeIndex: t.index}
+	defer info.Free()
+	var memory vulkan.DeviceMemory
+	r := d.inject("vkAllocateMemory")
+	if r == vulkan.Success {
+		r = vulkan.AllocateMemory(d.handle, &info, nil, &memory)
+	}
+	if r == vulkan.Success {
+		b.memory = memory
+	}
+	return r
 }
 
 // Free destroys the buffer, once commands that still run have ended. Lists that are not started must not use it.
@@ -206,7 +183,7 @@ func (d *Device) Read(src Region, data []byte) error {
 	if err := d.settle(); err != nil {
 		return err
 	}
-	if m := src.Mapped(); m != nil {
+	if m := src.Mapped(); m != nil && !src.Buffer.uncached {
 		copy(data, m)
 		return nil
 	}

@@ -30,6 +30,7 @@ type Info struct {
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
 	SubgroupSize       int
 	HeapBytes          int64    // the largest device-local heap
+	BudgetBytes        int64    // what this process may have of it, when Info was read; 0 where the driver does not tell
 	Missing            []string // what vkdomino needs and the device does not offer
 
 	Matrices          []Matrix          // cooperative matrices that there are kernels for, the best first
@@ -45,6 +46,7 @@ type Info struct {
 	bfloat16, float16        bool // components of matrices
 	core13                   bool // Vulkan 1.3 or newer
 	workgroupMatrix          bool
+	maintenance4             bool // workgroups whose size a specialisation constant names (LocalSizeId), as those of T3
 	statistics               bool // pipelineExecutableInfo
 	queueFamily              uint32
 	timestampBits            uint32
@@ -95,7 +97,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	if sizeControl {
 		have |= C.SHIM_SIZE_CONTROL
 	}
-	if v >= vulkan.MakeVersion(1, 2, 0) || hasDeviceExtension(p, extDriverProps) {
+	if newEnough(uint32(v)) || hasDeviceExtension(p, extDriverProps) {
 		have |= C.SHIM_DRIVER
 	}
 	var caps C.shim_caps
@@ -108,9 +110,10 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 		CPU:             props.DeviceType == vulkan.PhysicalDeviceTypeCpu,
 		MaxBindingBytes: int64(props.Limits.MaxStorageBufferRange), MaxTexels: int64(props.Limits.MaxTexelBufferElements), SharedBytes: int(props.Limits.MaxComputeSharedMemorySize),
 		MaxInvocations: int(props.Limits.MaxComputeWorkGroupInvocations), SubgroupSize: int(caps.subgroupSize),
-		HeapBytes: largestLocalHeap(p), minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
+		minSubgroup: int(caps.minSubgroupSize), maxSubgroup: int(caps.maxSubgroupSize),
 		core13: core13, fullSubgroups: caps.subgroupSizeControl != 0 && caps.fullSubgroups != 0}
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
+	info.readMemory(p)
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
 	info.FastestTexels = info.CPU && mesaBefore(info.DriverInfo, 25)
 	info.FastTexels = info.FastestTexels || info.CPU && mesaBefore(info.DriverInfo, 26) && info.SubgroupSize <= 8
@@ -129,7 +132,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	}
 	ops := uint32(caps.subgroupOperations)
 	need(family >= 0, "a compute queue")
-	need(v >= vulkan.MakeVersion(1, 1, 0), "Vulkan 1.1")
+	need(newEnough(uint32(v)), "Vulkan 1.2")
 	need(hasDeviceExtension(p, extPushDesc), extPushDesc)
 	need(caps.storage16 != 0, "storageBuffer16BitAccess")
 	need(uint32(caps.subgroupStages)&stageComputeBit != 0, "subgroup operations in compute shaders")
@@ -139,21 +142,8 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	return info
 }
 
-func largestLocalHeap(p vulkan.PhysicalDevice) int64 {
-	var mp vulkan.PhysicalDeviceMemoryProperties
-	defer mp.Free()
-	vulkan.GetPhysicalDeviceMemoryProperties(p, &mp)
-	mp.Deref()
-	var most int64
-	for i := range mp.MemoryHeapCount {
-		h := mp.MemoryHeaps[i]
-		h.Deref()
-		if h.Flags&vulkan.MemoryHeapFlags(vulkan.MemoryHeapDeviceLocalBit) != 0 {
-			most = max(most, int64(h.Size))
-		}
-	}
-	return most
-}
+// newEnough reports whether a version of Vulkan takes the modules: SPIR-V 1.5 came with 1.2.
+func newEnough(version uint32) bool { return version >= uint32(vulkan.MakeVersion(1, 2, 0)) }
 
 // Devices lists the Vulkan devices of this machine.
 func Devices() ([]Info, error) {

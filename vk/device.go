@@ -33,7 +33,7 @@ type Device struct {
 	queue      vulkan.Queue
 	pool       vulkan.CommandPool
 	fence      vulkan.Fence
-	memory     vulkan.PhysicalDeviceMemoryProperties
+	types      []memoryType
 	tier       Tier
 	validation bool
 	pipelines  []*Pipeline
@@ -104,7 +104,7 @@ func (d *Device) create() error {
 	if d.fullSubgroups {
 		want |= C.SHIM_SIZE_CONTROL
 	}
-	chain := C.shim_feature_chain(want)
+	chain := featureChain(want)
 	defer C.free(chain)
 	queues := []vulkan.DeviceQueueCreateInfo{{SType: vulkan.StructureTypeDeviceQueueCreateInfo,
 		QueueFamilyIndex: d.queueFamily, QueueCount: 1, PQueuePriorities: []float32{1}}}
@@ -124,8 +124,7 @@ func (d *Device) create() error {
 	var queue vulkan.Queue
 	vulkan.GetDeviceQueue(handle, d.queueFamily, 0, &queue)
 	d.queue = queue
-	vulkan.GetPhysicalDeviceMemoryProperties(d.physical, &d.memory)
-	d.memory.Deref()
+	d.types = memoryTypes(d.physical)
 
 	pool := vulkan.CommandPoolCreateInfo{SType: vulkan.StructureTypeCommandPoolCreateInfo, QueueFamilyIndex: d.queueFamily,
 		Flags: vulkan.CommandPoolCreateFlags(vulkan.CommandPoolCreateResetCommandBufferBit)}
@@ -144,6 +143,9 @@ func (d *Device) create() error {
 	d.fence = fenceHandle
 	return nil
 }
+
+// featureChain is the pNext chain of the features to enable, for the caller to free.
+func featureChain(want C.uint32_t) unsafe.Pointer { return C.shim_feature_chain(want) }
 
 // Messages waits for the device and returns the validation messages of error
 // severity since the last call.

@@ -210,3 +210,10 @@ func resident(t *testing.T) int {
 	t.Log("resident memory not measured: no VmRSS")
 	return 0
 }
+
+// TestVulkanVersion: the modules are SPIR-V 1.5 (shaders_test.go), which Vulkan takes since 1.2.
+func TestVulkanVersion(t *testing.T) {
+	require.False(t, vk.NewEnough(1, 1, 4095))
+	require.True(t, vk.NewEnough(1, 2, 0))
+	require.True(t, vk.NewEnough(1, 4, 300))
+}

@@ -7,6 +7,34 @@ import vulkan "github.com/vulkan-go/vulkan"
 // HideFromHost makes a buffer look as on a card with memory of its own: Write and Read go through staging.
 func (b *Buffer) HideFromHost() { b.mapped = nil }
 
+// ReadSlowly makes a buffer look as if its mapped memory were not cached.
+func (b *Buffer) ReadSlowly() { b.uncached = true }
+
+// TypesFor lists the memory types that suit a use on a device of a kind, the best first. Of each type there are its properties, as the
+// Vulkan registry has them.
+func TypesFor(memory Memory, kind string, properties []uint32, mask uint32) (list []int) {
+	types := make([]memoryType, len(properties))
+	for i, p := range properties {
+		types[i] = memoryType{index: uint32(i), flags: vulkan.MemoryPropertyFlags(p)}
+	}
+	for _, t := range memory.suitable(types, mask, (&Info{Kind: kind, CPU: kind == "cpu"}).sharesMemory()) {
+		list = append(list, int(t.index))
+	}
+	return list
+}
+
+// AddType makes it look as if there were one more type of memory, like the first and before it, of another heap.
+func (d *Device) AddType(size int64) (end func()) {
+	was := d.types
+	more := was[0]
+	more.size = size
+	d.types = append([]memoryType{more}, was...)
+	return func() { d.types = was }
+}
+
+// HeapSize is the size of the heap of the first type of memory.
+func (d *Device) HeapSize() int64 { return d.types[0].size }
+
 // StagingBytes is the size of the pieces that Write and Read stage.
 const StagingBytes = stagingBytes
 
@@ -55,15 +83,25 @@ func (r *Recorder) DropBarriers() {
 // Submissions is the number of submissions that the recorded commands are cut into.
 func (r *Recorder) Submissions() int { return len(r.cuts) + 1 }
 
-// SubmitWork is the work that one submission holds.
-const SubmitWork = submitWork
+// Cuts are the commands that begin a submission other than the first.
+func (r *Recorder) Cuts() []int { return r.cuts }
+
+// SubmitWork is submitWork.
+func (d *Device) SubmitWork() float64 { return d.submitWork() }
+
+// Pretend makes submissions those of another device: a CPU or a GPU, in a tier. It returns what ends that.
+func (d *Device) Pretend(cpu bool, tier Tier) (end func()) {
+	wasCPU, was := d.CPU, d.tier
+	d.CPU, d.tier = cpu, tier
+	return func() { d.CPU, d.tier = wasCPU, was }
+}
 
 // Choose is choose.
 func Choose(list []Info, index int) (Info, error) { return choose(list, index) }
 
 // WithMatrices is a GPU with cooperative matrices: of a subgroup, and, where there are some, of a workgroup.
 func WithMatrices(list []Matrix, workgroup ...WorkgroupMatrix) Info {
-	i := Info{Name: "GPU", SubgroupSize: 32, MatrixLanes: 32, core13: true, float16: true, matrix: true, memoryModel: true, fullSubgroups: true,
+	i := Info{Name: "GPU", SubgroupSize: 32, MatrixLanes: 32, core13: true, maintenance4: true, float16: true, matrix: true, memoryModel: true, fullSubgroups: true,
 		Matrices: list, WorkgroupMatrices: workgroup, workgroupMatrix: len(workgroup) > 0}
 	i.bfloat16 = i.BF16Matrices()
 	return i
@@ -80,10 +118,30 @@ func (i Info) Without(feature string) Info {
 		i.fullSubgroups = false
 	case "bfloat16":
 		i.bfloat16 = false
+	case "maintenance4":
+		i.maintenance4 = false
 	case "Vulkan 1.3":
 		i.core13 = false
 	}
 	return i
+}
+
+// Enabled are the types of the feature structures that a device is created with in a tier.
+func (i Info) Enabled(tier Tier) (types []int32) {
+	type head struct {
+		sType int32
+		next  *head
+	}
+	_, want := (&Device{Info: i}).extensionsFor(tier)
+	for f := (*head)(featureChain(want)); f != nil; f = f.next {
+		types = append(types, f.sType)
+	}
+	return types
+}
+
+// NewEnough is newEnough of a version of Vulkan.
+func NewEnough(major, minor, patch int) bool {
+	return newEnough(uint32(vulkan.MakeVersion(major, minor, patch)))
 }
 
 // KeptViews is the number of views that are kept.

@@ -65,7 +65,7 @@ func loseDevice(t *testing.T, f *failAt) {
 		return r.Submit()
 	}
 	var lost error
-	for _, work := range []float64{1, vk.SubmitWork, 1} {
+	for _, work := range []float64{1, d.SubmitWork(), 1} {
 		if lost = list(work); lost != nil {
 			break
 		}

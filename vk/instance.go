@@ -31,6 +31,7 @@ const (
 	extPushDesc      = "VK_KHR_push_descriptor"
 	extSizeControl   = "VK_EXT_subgroup_size_control"
 	extDriverProps   = "VK_KHR_driver_properties"
+	extBudget        = "VK_EXT_memory_budget"
 	extPortableChild = "VK_KHR_portability_subset"
 	installHint      = "install a GPU driver with Vulkan, or the CPU driver lavapipe (Debian, Ubuntu: libvulkan1 mesa-vulkan-drivers)"
 )

@@ -32,10 +32,13 @@ const (
 
 // matrixExtensions says which extensions for matrices and statistics a device of Vulkan 1.2 or newer lists, as a mask of the shim.
 func matrixExtensions(p vulkan.PhysicalDevice, version uint32) (have C.uint32_t) {
-	if version < uint32(vulkan.MakeVersion(1, 2, 0)) {
+	if !newEnough(version) {
 		return 0
 	}
 	have = C.SHIM_CORE_1_2
+	if version >= uint32(vulkan.MakeVersion(1, 3, 0)) {
+		have |= C.SHIM_MAINTENANCE4
+	}
 	for name, bit := range map[string]C.uint32_t{extMatrix: C.SHIM_MATRIX, extBfloat16: C.SHIM_BFLOAT16, extMatrix2: C.SHIM_MATRIX2, extStatistics: C.SHIM_STATISTICS} {
 		if hasDeviceExtension(p, name) {
 			have |= bit
@@ -52,6 +55,7 @@ func (i *Info) describeMatrices(p vulkan.PhysicalDevice, caps *C.shim_caps, vend
 	i.bfloat16 = i.matrix && caps.bfloat16Matrix != 0
 	i.float16 = caps.float16 != 0
 	i.workgroupMatrix = i.matrix && caps.workgroupMatrix != 0
+	i.maintenance4 = caps.maintenance4 != 0
 	i.statistics = caps.statistics != 0
 	i.MatrixDimension, i.ReservedShared = int(caps.matrixDimension), int(caps.reservedShared)
 	i.MatrixLanes = i.SubgroupSize
@@ -118,7 +122,7 @@ func (d *Device) extensionsFor(tier Tier) (names []string, want C.uint32_t) {
 		want |= C.SHIM_FLOAT16
 	}
 	if tier == T3 {
-		add(extMatrix2, C.SHIM_MATRIX2)
+		add(extMatrix2, C.SHIM_MATRIX2|C.SHIM_MAINTENANCE4)
 	}
 	return names, want
 }

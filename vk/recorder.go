@@ -8,6 +8,7 @@ import "C"
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"time"
 	"unsafe"
 
@@ -40,9 +41,9 @@ type Dispatch struct {
 }
 
 const (
-	// submitWork bounds one submission on a GPU: 0.15 s on a slow 1 TFLOP/s device, well under every watchdog.
-	submitWork = 1.5e11
-	maxGroups  = 65535 // the workgroups in a dimension that Vulkan guarantees
+	plainWork  = 1.5e11 // 0.15 s on a slow device of 1 TFLOP/s, well under every watchdog
+	matrixWork = 1.5e12 // the same on matrices at 10 TFLOP/s, which is slow for them
+	maxGroups  = 65535  // the workgroups in a dimension that Vulkan guarantees
 	waitSlice  = time.Second
 	waitLimit  = 20 * time.Minute // a CPU driver may need minutes for one step of a large model
 )
@@ -110,13 +111,25 @@ type cost struct {
 	bytes int64
 }
 
-// push appends a command to the list, behind a barrier where it needs one.
-func (r *Recorder) push(c command) {
-	c.op.barrier = r.order(c.binds)
-	if r.work+c.work > submitWork && r.work > 0 && !r.device.CPU {
-		r.cuts = append(r.cuts, len(r.ops))
-		r.work = 0
+// submitWork is how much work of several commands one submission holds, so that no watchdog fires. A CPU driver has none.
+func (d *Device) submitWork() float64 {
+	switch {
+	case d.CPU:
+		return math.Inf(1)
+	case d.tier >= T2:
+		return matrixWork
 	}
+	return plainWork
+}
+
+// push appends a command to the list, behind a barrier where it needs one. A submission begins with a barrier (fill), so that
+// what was used before it needs no other.
+func (r *Recorder) push(c command) {
+	if r.work+c.work > r.device.submitWork() && r.work > 0 {
+		r.cuts = append(r.cuts, len(r.ops))
+		r.work, r.pending, c.op.barrier = 0, r.pending[:0], 1
+	}
+	c.op.barrier |= r.order(c.binds)
 	r.work += c.work
 	r.ops = append(r.ops, C.shim_op(c.op))
 	r.names = append(r.names, c.name)

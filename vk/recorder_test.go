@@ -2,7 +2,9 @@ package vk_test
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,23 +183,27 @@ func TestFillAndCopy(t *testing.T) {
 func TestSubmissionsAreCutByWork(t *testing.T) {
 	b := sharedBench(t)
 	x, y, one := b.buffer(100, 0), b.buffer(100, 0), b.buffer(100, 1)
-	cpu := b.device.CPU
-	defer func() { b.device.CPU = cpu }()
+	const plain, matrices = 1.5e11, 1.5e12
 	for _, c := range []struct {
 		name        string
 		cpu         bool
+		tier        vk.Tier
 		work        float64
 		submissions int
 	}{
-		{"much work on a CPU", true, vk.SubmitWork, 1},
-		{"little work", false, 1, 1},
-		{"a share each", false, vk.SubmitWork, 8},
-		{"two thirds of a share each", false, vk.SubmitWork * 2 / 3, 8},
-		{"a quarter of a share each", false, vk.SubmitWork / 4, 2},
-		{"more than a share each", false, vk.SubmitWork * 9, 8},
+		{"much work on a CPU", true, vk.T0, matrices, 1},
+		{"much work on a CPU with matrices", true, vk.T2, matrices, 1},
+		{"little work", false, vk.T1, 1, 1},
+		{"a share each", false, vk.T1, plain, 8},
+		{"two thirds of a share each", false, vk.T1, plain * 2 / 3, 8},
+		{"a quarter of a share each", false, vk.T1, plain / 4, 2},
+		{"more than a share each", false, vk.T1, plain * 9, 8},
+		{"T2: a share of T1 each", false, vk.T2, plain, 1},
+		{"T2: a quarter of a share each", false, vk.T2, matrices / 4, 2},
+		{"T3: a share each", false, vk.T3, matrices, 8},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b.device.CPU = c.cpu
+			defer b.device.Pretend(c.cpu, c.tier)()
 			r := b.device.NewRecorder()
 			r.Fill(x, 0)
 			for i := range 8 {
@@ -219,6 +225,72 @@ func TestSubmissionsAreCutByWork(t *testing.T) {
 	require.NoError(t, r.Submit())
 	_, _, second := b.device.Live()
 	require.Equal(t, first, second, "command buffers are used again")
+}
+
+// TestCutsNeedNoSecondBarrier: in a submission, which begins with a barrier, nothing waits for what was used before it.
+func TestCutsNeedNoSecondBarrier(t *testing.T) {
+	b := sharedBench(t)
+	defer b.device.Pretend(false, vk.T1)()
+	u, v, x, y := b.buffer(64, 1), b.buffer(64, 0), b.buffer(64, 1), b.buffer(64, 0)
+	heavy := b.sum(v, u, u)
+	heavy.Work = 2 * b.device.SubmitWork()
+	beside := b.buffer(64, 0)
+	r := b.device.NewRecorder()
+	r.Dispatch(b.sum(y, x, x))
+	heavy.Binds[0].Region = x                            // read before it
+	r.Dispatch(heavy)                                    // a barrier, and a cut behind it
+	r.Beside(func() { r.Dispatch(b.sum(beside, y, x)) }) // waits for x
+	require.Equal(t, []bool{false, true}, r.Barriers()[:2])
+	r.Dispatch(b.sum(v, u, u)) // overlaps nothing: a cut, whose barrier lets what waits go
+	r.Fill(y, 0)               // what waited reads y
+	require.Equal(t, []bool{false, true, true, false, true}, r.Barriers())
+	require.Equal(t, 2, r.Submissions())
+	require.NoError(t, r.Submit())
+	b.all(beside, 4)
+	b.all(y, 0)
+}
+
+// TestBarriersSufficeWithCuts records random commands with random work, and wants a barrier between any two that conflict and
+// before each submission, and no other.
+func TestBarriersSufficeWithCuts(t *testing.T) {
+	b := sharedBench(t)
+	defer b.device.Pretend(false, vk.T1)()
+	random := rand.New(rand.NewPCG(5, 6))
+	var list []vk.Region
+	for range 5 {
+		list = append(list, b.buffer(4, 1))
+	}
+	for range 50 {
+		r := b.device.NewRecorder()
+		var uses [][3]int // what a command writes, and what it reads
+		for range 40 {
+			u := [3]int{random.IntN(5), random.IntN(5), random.IntN(5)}
+			d := b.sum(list[u[0]], list[u[1]], list[u[2]])
+			d.Work = random.Float64() * b.device.SubmitWork() / 2
+			r.Dispatch(d)
+			uses = append(uses, u)
+			if random.IntN(12) == 0 {
+				require.NoError(t, r.Seal())
+				uses = uses[:0]
+			}
+		}
+		barriers := r.Barriers()
+		for _, cut := range r.Cuts() {
+			require.True(t, barriers[cut])
+		}
+		for last, i := 0, 0; i < len(uses); i++ {
+			needed := slices.Contains(r.Cuts(), i)
+			for _, u := range uses[last:i] {
+				needed = needed || slices.Contains(u[:], uses[i][0]) || slices.Contains(uses[i][1:], u[0])
+			}
+			require.Equal(t, needed, barriers[i])
+			if needed {
+				last = i
+			}
+		}
+		require.NoError(t, r.Submit())
+	}
+	require.Empty(t, b.device.Messages())
 }
 
 func TestProfileTimesEachKernel(t *testing.T) {

@@ -12,7 +12,8 @@ enum {
 	ST_FLOAT16_INT8 = 1000082000, ST_BFLOAT16 = 1000141000, ST_MEMORY_MODEL = 1000211000, ST_EXECUTABLE_FEATURES = 1000269000,
 	ST_PIPELINE_INFO = 1000269001, ST_EXECUTABLE_PROPERTIES = 1000269002, ST_EXECUTABLE_INFO = 1000269003, ST_EXECUTABLE_STATISTIC = 1000269004,
 	ST_MATRIX_FEATURES = 1000506000, ST_MATRIX_PROPERTIES = 1000506001, ST_MATRIX2_FEATURES = 1000593000, ST_FLEXIBLE_MATRIX = 1000593001,
-	ST_MATRIX2_PROPERTIES = 1000593002,
+	ST_MATRIX2_PROPERTIES = 1000593002, ST_MAINTENANCE4 = 1000413000,
+	ST_MEMORY_PROPERTIES_2 = 1000059006, ST_MEMORY_BUDGET = 1000237000,
 	STAGE_COMPUTE = 0x20, CAPTURE_STATISTICS = 0x40, QUEUE_COMPUTE = 0x2, FULL_SUBGROUPS = 0x2, BIND_COMPUTE = 1, DESCRIPTOR_STORAGE_BUFFER = 7,
 	DESCRIPTOR_UNIFORM_TEXEL_BUFFER = 4,
 	PIPE_COMPUTE = 0x800, PIPE_TRANSFER = 0x1000, PIPE_BOTTOM = 0x2000, PIPE_HOST = 0x4000,
@@ -29,6 +30,7 @@ static int (*enumerate_device_extensions)(shim_handle, const char *, uint32_t *,
 static void (*get_queue_families)(shim_handle, uint32_t *, ShimQueueFamilyProperties *);
 static void (*get_features2)(shim_handle, ShimFeatures2 *);
 static void (*get_properties2)(shim_handle, ShimProperties2 *);
+static void (*get_memory_properties2)(shim_handle, ShimMemoryProperties2 *);
 static int (*get_matrices)(shim_handle, uint32_t *, ShimMatrixProperties *);
 static int (*get_flexible_matrices)(shim_handle, uint32_t *, ShimFlexibleMatrixProperties *);
 static int (*get_executables)(shim_handle, const ShimPipelineInfo *, uint32_t *, ShimExecutableProperties *);
@@ -70,11 +72,13 @@ int shim_load_instance(void *instance) {
 	INSTANCE_FN(get_queue_families, "vkGetPhysicalDeviceQueueFamilyProperties");
 	INSTANCE_FN(get_features2, "vkGetPhysicalDeviceFeatures2");
 	INSTANCE_FN(get_properties2, "vkGetPhysicalDeviceProperties2");
+	INSTANCE_FN(get_memory_properties2, "vkGetPhysicalDeviceMemoryProperties2");
 	INSTANCE_FN(get_matrices, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
 	INSTANCE_FN(get_flexible_matrices, "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV");
 	INSTANCE_FN(create_messenger, "vkCreateDebugUtilsMessengerEXT");
 	INSTANCE_FN(destroy_messenger, "vkDestroyDebugUtilsMessengerEXT");
-	return get_device_proc && enumerate_device_extensions && get_queue_families && get_features2 && get_properties2;
+	return get_device_proc && enumerate_device_extensions && get_queue_families && get_features2 && get_properties2 &&
+		get_memory_properties2;
 }
 
 int shim_load_device(void *device) {
@@ -160,6 +164,7 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 	ShimMatrixFeatures fk = {ST_MATRIX_FEATURES};
 	ShimBfloat16Features fb = {ST_BFLOAT16};
 	ShimMatrix2Features f2 = {ST_MATRIX2_FEATURES};
+	ShimMaintenance4Features f4 = {ST_MAINTENANCE4};
 	ShimExecutableFeatures fe = {ST_EXECUTABLE_FEATURES};
 	ShimFeatures2 features = {ST_FEATURES_2};
 	CHAIN(features.pNext, f16);
@@ -168,6 +173,7 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 	if (have & SHIM_MATRIX) CHAIN(features.pNext, fk);
 	if (have & SHIM_BFLOAT16) CHAIN(features.pNext, fb);
 	if (have & SHIM_MATRIX2) CHAIN(features.pNext, f2);
+	if (have & SHIM_MAINTENANCE4) CHAIN(features.pNext, f4);
 	if (have & SHIM_STATISTICS) CHAIN(features.pNext, fe);
 	get_features2(physical, &features);
 	ShimSubgroupSizeControlProperties pc = {ST_SIZE_CONTROL_PROPERTIES};
@@ -184,8 +190,9 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 		.storage16 = f16.storageBuffer16BitAccess, .subgroupSizeControl = fc.subgroupSizeControl, .fullSubgroups = fc.computeFullSubgroups,
 		.memoryModel = fm.vulkanMemoryModel && fm.vulkanMemoryModelDeviceScope, .float16 = ff.shaderFloat16, .matrix = fk.cooperativeMatrix,
 		.bfloat16Matrix = fb.shaderBFloat16Type && fb.shaderBFloat16CooperativeMatrix,
-		.workgroupMatrix = f2.cooperativeMatrixWorkgroupScope && f2.cooperativeMatrixFlexibleDimensions && f2.cooperativeMatrixTensorAddressing,
-		.statistics = fe.pipelineExecutableInfo, .workgroupMatrixSize = pm.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize,
+		.workgroupMatrix = f2.cooperativeMatrixWorkgroupScope && f2.cooperativeMatrixFlexibleDimensions && f2.cooperativeMatrixTensorAddressing &&
+			f2.cooperativeMatrixPerElementOperations,
+		.maintenance4 = f4.maintenance4, .statistics = fe.pipelineExecutableInfo, .workgroupMatrixSize = pm.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize,
 		.matrixDimension = pm.cooperativeMatrixFlexibleDimensionsMaxDimension,
 		.reservedShared = pm.cooperativeMatrixWorkgroupScopeReservedSharedMemory, .subgroupSize = ps.subgroupSize,
 		.subgroupStages = ps.supportedStages, .subgroupOperations = ps.supportedOperations, .minSubgroupSize = pc.minSubgroupSize,
@@ -193,6 +200,14 @@ void shim_capabilities(void *physical, uint32_t have, shim_caps *out) {
 	};
 	memcpy(out->driverName, pd.driverName, sizeof out->driverName);
 	memcpy(out->driverInfo, pd.driverInfo, sizeof out->driverInfo);
+}
+
+// What this process may have of a heap at present, with what it has; the device must list VK_EXT_memory_budget.
+uint64_t shim_heap_budget(void *physical, uint32_t heap) {
+	ShimMemoryBudget budget = {ST_MEMORY_BUDGET};
+	ShimMemoryProperties2 properties = {ST_MEMORY_PROPERTIES_2, &budget};
+	get_memory_properties2(physical, &properties);
+	return heap < 16 ? budget.heapBudget[heap] : 0;
 }
 
 static uint32_t fixed_matrices(void *physical, shim_matrix *out, uint32_t room) {
@@ -233,7 +248,7 @@ uint32_t shim_matrices(void *physical, int flexible, shim_matrix *out, uint32_t 
 void *shim_feature_chain(uint32_t want) {
 	struct {
 		Shim16BitStorageFeatures f16; ShimSubgroupSizeControlFeatures fc; ShimMemoryModelFeatures fm; ShimFloat16Int8Features ff;
-		ShimMatrixFeatures fk; ShimBfloat16Features fb; ShimMatrix2Features f2; ShimExecutableFeatures fe;
+		ShimMatrixFeatures fk; ShimBfloat16Features fb; ShimMatrix2Features f2; ShimMaintenance4Features f4; ShimExecutableFeatures fe;
 	} *all = calloc(1, sizeof *all);
 	void *chain = NULL;
 	all->fc = (ShimSubgroupSizeControlFeatures){ST_SIZE_CONTROL_FEATURES, NULL, 1, 1};
@@ -242,7 +257,8 @@ void *shim_feature_chain(uint32_t want) {
 	all->fk = (ShimMatrixFeatures){ST_MATRIX_FEATURES, NULL, 1};
 	all->fb = (ShimBfloat16Features){ST_BFLOAT16, NULL, 1, 0, 1};
 	all->f2 = (ShimMatrix2Features){ST_MATRIX2_FEATURES, .cooperativeMatrixWorkgroupScope = 1, .cooperativeMatrixFlexibleDimensions = 1,
-		.cooperativeMatrixTensorAddressing = 1};
+		.cooperativeMatrixPerElementOperations = 1, .cooperativeMatrixTensorAddressing = 1};
+	all->f4 = (ShimMaintenance4Features){ST_MAINTENANCE4, NULL, 1};
 	all->fe = (ShimExecutableFeatures){ST_EXECUTABLE_FEATURES, NULL, 1};
 	all->f16 = (Shim16BitStorageFeatures){ST_16BIT_STORAGE, NULL, 1};
 	if (want & SHIM_SIZE_CONTROL) CHAIN(chain, all->fc);
@@ -250,6 +266,7 @@ void *shim_feature_chain(uint32_t want) {
 	if (want & SHIM_FLOAT16) CHAIN(chain, all->ff);
 	if (want & SHIM_BFLOAT16) CHAIN(chain, all->fb);
 	if (want & SHIM_MATRIX2) CHAIN(chain, all->f2);
+	if (want & SHIM_MAINTENANCE4) CHAIN(chain, all->f4);
 	if (want & SHIM_STATISTICS) CHAIN(chain, all->fe);
 	CHAIN(chain, all->f16); // the first member, whose address is the allocation's
 	return chain;

@@ -62,6 +62,9 @@ typedef struct {
 	int32_t sType; void *pNext; uint32_t MGranularity, NGranularity, KGranularity; int32_t AType, BType, CType, ResultType;
 	uint32_t saturatingAccumulation; int32_t scope; uint32_t workgroupInvocations;
 } ShimFlexibleMatrixProperties;
+typedef struct { int32_t sType; void *pNext; uint32_t maintenance4; } ShimMaintenance4Features;
+typedef struct { int32_t sType; void *pNext; uint64_t memoryProperties[65]; } ShimMemoryProperties2;
+typedef struct { int32_t sType; void *pNext; uint64_t heapBudget[16], heapUsage[16]; } ShimMemoryBudget;
 typedef struct { int32_t sType; void *pNext; uint32_t pipelineExecutableInfo; } ShimExecutableFeatures;
 typedef struct { int32_t sType; const void *pNext; shim_handle pipeline; } ShimPipelineInfo;
 typedef struct { int32_t sType; void *pNext; uint32_t stages; char name[256], description[256]; uint32_t subgroupSize; } ShimExecutableProperties;
@@ -94,12 +97,12 @@ typedef struct {
 // What a device lists and what to enable: bits of the masks that the functions below take.
 enum {
 	SHIM_SIZE_CONTROL = 1, SHIM_DRIVER = 2, SHIM_CORE_1_2 = 4, SHIM_MATRIX = 8, SHIM_BFLOAT16 = 16, SHIM_MATRIX2 = 32, SHIM_STATISTICS = 64,
-	SHIM_FLOAT16 = 128,
+	SHIM_FLOAT16 = 128, SHIM_MAINTENANCE4 = 256,
 };
 
 typedef struct {
 	uint32_t storage16, subgroupSizeControl, fullSubgroups;
-	uint32_t memoryModel, float16, matrix, bfloat16Matrix, workgroupMatrix, statistics;
+	uint32_t memoryModel, float16, matrix, bfloat16Matrix, workgroupMatrix, maintenance4, statistics;
 	uint32_t workgroupMatrixSize, matrixDimension, reservedShared; // limits of matrices of workgroup scope
 	uint32_t subgroupSize, subgroupStages, subgroupOperations;
 	uint32_t minSubgroupSize, maxSubgroupSize, requiredSubgroupSizeStages;
@@ -121,6 +124,7 @@ int shim_has_instance_extension(const char *layer, const char *name);
 int shim_has_device_extension(void *physical, const char *name);
 int shim_compute_queue_family(void *physical, uint32_t *timestampBits);
 void shim_capabilities(void *physical, uint32_t have, shim_caps *out);
+uint64_t shim_heap_budget(void *physical, uint32_t heap);
 uint32_t shim_matrices(void *physical, int flexible, shim_matrix *out, uint32_t room);
 void *shim_feature_chain(uint32_t want);
 void *shim_validation_chain(int synchronization, uintptr_t user);

@@ -35,6 +35,9 @@ var vulkanNames = map[string]string{
 	"ShimMatrix2Properties":             "VkPhysicalDeviceCooperativeMatrix2PropertiesNV",
 	"ShimMatrixProperties":              "VkCooperativeMatrixPropertiesKHR",
 	"ShimFlexibleMatrixProperties":      "VkCooperativeMatrixFlexibleDimensionsPropertiesNV",
+	"ShimMaintenance4Features":          "VkPhysicalDeviceMaintenance4Features",
+	"ShimMemoryProperties2":             "VkPhysicalDeviceMemoryProperties2",
+	"ShimMemoryBudget":                  "VkPhysicalDeviceMemoryBudgetPropertiesEXT",
 	"ShimExecutableFeatures":            "VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR",
 	"ShimPipelineInfo":                  "VkPipelineInfoKHR",
 	"ShimExecutableProperties":          "VkPipelineExecutablePropertiesKHR",
@@ -106,6 +109,9 @@ var vulkanConstants = map[string]string{
 	"ST_MATRIX2_FEATURES":             "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV",
 	"ST_FLEXIBLE_MATRIX":              "VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV",
 	"ST_MATRIX2_PROPERTIES":           "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV",
+	"ST_MAINTENANCE4":                 "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_FEATURES",
+	"ST_MEMORY_PROPERTIES_2":          "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2",
+	"ST_MEMORY_BUDGET":                "VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT",
 	"CAPTURE_STATISTICS":              "VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR",
 }
 

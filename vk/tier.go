@@ -94,9 +94,10 @@ func (i Info) Lacks(t Tier) (what []string) {
 		need(!i.matrix || len(i.Matrices) > 0, "matrices of bf16 or f16 with f32 sums in a size of "+strings.Join(matrixSizes(), ", "))
 	case T3:
 		need(i.core13, "Vulkan 1.3")
+		need(!i.core13 || i.maintenance4, "maintenance4")
 		need(i.float16, "shaderFloat16")
 		need(i.bfloat16, "bfloat16 matrices ("+extBfloat16+")")
-		need(i.workgroupMatrix, "workgroup scope, flexible dimensions and tensor addressing of "+extMatrix2)
+		need(i.workgroupMatrix, "workgroup scope, flexible dimensions, operations on elements and tensor addressing of "+extMatrix2)
 		need(!i.workgroupMatrix || len(i.WorkgroupMatrices) > 0, "bf16 matrices with f32 sums at workgroup scope")
 	}
 	return what

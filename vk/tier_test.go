@@ -43,6 +43,7 @@ func TestTiers(t *testing.T) {
 		{"of unknown sizes", vk.WithMatrices(nil), vk.T1, []vk.Tier{vk.T0, vk.T1}},
 		{"a CPU", cpu, vk.T0, []vk.Tier{vk.T0, vk.T1, vk.T2}},
 		{"of a workgroup, without Vulkan 1.3", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("Vulkan 1.3"), vk.T2, []vk.Tier{vk.T0, vk.T1, vk.T2}},
+		{"of a workgroup, without maintenance4", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("maintenance4"), vk.T2, []vk.Tier{vk.T0, vk.T1, vk.T2}},
 		{"no feature", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("matrices"), vk.T1, []vk.Tier{vk.T0, vk.T1}},
 		{"no memory model", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("memory model"), vk.T1, []vk.Tier{vk.T0, vk.T1}},
 		{"no full subgroups", vk.WithMatrices([]vk.Matrix{bf16}, workgroup).Without("full subgroups"), vk.T1, []vk.Tier{vk.T0, vk.T1}},
@@ -54,6 +55,16 @@ func TestTiers(t *testing.T) {
 	require.Equal(t, "16x16x16 bf16", bf16.String())
 	require.Equal(t, "T2 (GPU: matrices of a subgroup)", vk.T2.String())
 	require.Equal(t, "auto", vk.TierAuto.String())
+}
+
+// TestEnabledFeatures: LocalSizeId, which modules of T3 have, wants maintenance4, which is off unless asked for.
+func TestEnabledFeatures(t *testing.T) {
+	const matrix2, maintenance4 = 1000593000, 1000413000 // VkStructureType
+	d := vk.WithMatrices([]vk.Matrix{{M: 16, N: 16, K: 16, BF16: true}}, vk.WorkgroupMatrix{M: 16, N: 16, K: 16, Invocations: 256})
+	require.Subset(t, d.Enabled(vk.T3), []int32{matrix2, maintenance4})
+	for _, tier := range []vk.Tier{vk.T0, vk.T1, vk.T2} {
+		require.NotContains(t, d.Enabled(tier), int32(maintenance4), tier)
+	}
 }
 
 // TestTierThatADeviceLacks is refused with what it lacks.

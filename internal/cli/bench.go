@@ -188,7 +188,7 @@ func benchStep(c *ops.Context, out io.Writer, p bench.Preset, opt bench.StepOpti
 
 // checkBenchMemory refuses what the device cannot hold.
 func checkBenchMemory(m bench.Memory, d *vk.Device) error {
-	return m.Plan.CheckOr(d.Info, "lower --batch, --anchors or --length, or take a smaller preset")
+	return m.Plan.CheckOr(d.Now(), "lower --batch, --anchors or --length, or take a smaller preset")
 }
 
 func newBenchPeakCommand() *cobra.Command {
@@ -261,7 +261,7 @@ func newBenchGemmCommand() *cobra.Command {
 				if err != nil {
 					return nil, err
 				}
-				if err := plan.CheckOr(c.Device.Info, "take smaller --shapes"); err != nil {
+				if err := plan.CheckOr(c.Device.Now(), "take smaller --shapes"); err != nil {
 					return nil, err
 				}
 				r, err := bench.Gemm(c, shapes, dtype, f.runs)

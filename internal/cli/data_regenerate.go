@@ -103,7 +103,7 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	if err != nil {
 		return err
 	}
-	if err := plan.CheckOr(device.Info, "lower --batch or --max-new-tokens"); err != nil {
+	if err := plan.CheckOr(device.Now(), "lower --batch or --max-new-tokens"); err != nil {
 		return err
 	}
 	c, err := newContext(device)

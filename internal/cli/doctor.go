@@ -49,10 +49,19 @@ func printDevice(d vk.Info) {
 	fmt.Printf("  subgroup size     %d\n", d.SubgroupSize)
 	fmt.Printf("  largest binding   %d MiB\n", d.MaxBindingBytes>>20)
 	fmt.Printf("  shared memory     %d KiB, %d invocations in a workgroup\n", d.SharedBytes>>10, d.MaxInvocations)
-	fmt.Printf("  memory            %.1f GiB\n", float64(d.HeapBytes)/(1<<30))
+	fmt.Printf("  memory            %s\n", memoryLine(d))
 	if len(d.Missing) > 0 {
 		fmt.Printf("  cannot be used: it lacks %s\n", strings.Join(d.Missing, ", "))
 	}
+}
+
+// memoryLine is a device's memory, and what may be had of it now where that is much less.
+func memoryLine(d vk.Info) string {
+	line := fmt.Sprintf("%.1f GiB", float64(d.HeapBytes)/(1<<30))
+	if have, less := d.Available(); less {
+		line += fmt.Sprintf(", of which %.1f GiB may be had now", float64(have)/(1<<30))
+	}
+	return line
 }
 
 // tierList names the tiers that a device can be asked for.
@@ -85,5 +94,5 @@ func doctorRecipe(args []string) (err error) {
 	}
 	fmt.Printf("recipe %s on device %d\n", args[0], device.Index)
 	plan.Print(os.Stdout)
-	return plan.Check(device.Info)
+	return plan.Check(device.Now())
 }

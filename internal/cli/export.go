@@ -108,7 +108,7 @@ func (f *exportFlags) checked(ctx context.Context, w io.Writer, draft *pair.Draf
 		return orNoCheck(err)
 	}
 	defer closeDevice(device, &err)
-	if err := plan.CheckOr(device.Info, "decode with --precision bf16"); err != nil {
+	if err := plan.CheckOr(device.Now(), "decode with --precision bf16"); err != nil {
 		return orNoCheck(err)
 	}
 	c, err := newContext(device)
