@@ -59,6 +59,8 @@ type Dataset struct {
 
 	PadID   int32   // id of padding
 	PadLoss float32 // loss mask of padding: 1 where every token is supervised
+
+	order lastOrder
 }
 
 // Load reads a JSONL file. What spec.md §11.1 calls an error ends with exit

@@ -305,6 +305,32 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// The micro-batches of an epoch share one order, whatever is done to what they give out.
+func TestBatchKeepsTheOrder(t *testing.T) {
+	d := &Dataset{SeqLen: 1, Rows: make([]Row, 100)}
+	order := func(seed uint64, epoch int) []int {
+		var rows []int
+		for i := range 10 {
+			b := d.Batch(10*epoch+i, 10, seed)
+			rows = append(rows, b.Rows...)
+			clear(b.Rows)
+		}
+		return rows
+	}
+	for _, c := range []struct {
+		seed  uint64
+		epoch int
+	}{{1, 0}, {1, 1}, {2, 1}, {1, 0}} {
+		require.Equal(t, Order(c.seed, c.epoch, 100), order(c.seed, c.epoch))
+	}
+	d.Batch(0, 1, 5)
+	kept := &d.order.rows[0]
+	d.Batch(1, 1, 5)
+	require.Same(t, kept, &d.order.rows[0])
+	d.Rows = d.Rows[:50]
+	require.Equal(t, Order(5, 0, 50), d.Batch(0, 50, 5).Rows)
+}
+
 func TestBatch(t *testing.T) {
 	d := &Dataset{SeqLen: 4, PadID: 9}
 	for i := range 7 {
