@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"vkdomino/internal/fail"
@@ -124,16 +125,18 @@ func (d *Dataset) skips(conv Conversation) bool {
 	return true
 }
 
-// keep cuts an encoded row to its length and keeps it, or counts why not.
+// keep cuts an encoded row to its length and keeps a copy of that, so that what was cut takes
+// no memory, or counts why not.
 func (d *Dataset) keep(opt Options, line int, e Encoded) {
 	n := min(len(e.IDs), opt.SeqLen)
-	row := Row{IDs: e.IDs[:n:n], LossMask: e.Mask[:n:n], Line: line}
+	row := Row{IDs: e.IDs[:n], LossMask: e.Mask[:n], Line: line}
 	switch {
 	case bytes.IndexByte(row.LossMask, 1) < 0:
 		d.Counts[ReasonNothingSupervised]++
 	case opt.FilterConsecutive && !bytes.Contains(row.LossMask, []byte{1, 1}):
 		d.Counts[ReasonNoConsecutive]++
 	default:
+		row.IDs, row.LossMask = slices.Clone(row.IDs), slices.Clone(row.LossMask)
 		d.Rows = append(d.Rows, row)
 		if n < len(e.IDs) {
 			d.Cut++

@@ -305,6 +305,16 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// A row does not hold on to the tokens that were cut from it.
+func TestRowsAreCopies(t *testing.T) {
+	d, e := newDataset(2), Encoded{IDs: []int32{1, 2, 3}, Mask: []uint8{1, 1, 1}}
+	d.keep(Options{SeqLen: 2}, 1, e)
+	clear(e.IDs)
+	clear(e.Mask)
+	require.Equal(t, []Row{{IDs: []int32{1, 2}, LossMask: []uint8{1, 1}, Line: 1}}, d.Rows)
+	require.Equal(t, 1, d.Cut)
+}
+
 // The micro-batches of an epoch share one order, whatever is done to what they give out.
 func TestBatchKeepsTheOrder(t *testing.T) {
 	d := &Dataset{SeqLen: 1, Rows: make([]Row, 100)}
