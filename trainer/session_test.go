@@ -170,7 +170,7 @@ func TestPrepareChecksTheWeights(t *testing.T) {
 			dir := targetCopy(t, c.change)
 			r, _, err := recipe.Parse("tiny.toml", []byte(tinyRecipe), append(c.overrides, "training.output_dir=x", "model.model_name_or_path="+dir))
 			require.NoError(t, err)
-			s, err := Prepare(r)
+			s, err := Prepare(t.Context(), r, nil)
 			if c.want == "" {
 				require.NoError(t, err)
 				s.Close()
@@ -245,7 +245,7 @@ func TestEpochsAndDataShorterThanABatch(t *testing.T) {
 	require.Equal(t, int(math.Ceil(1.5*float64(s.Length.StepsPerEpoch()))), s.Total)
 	r, _, err := recipe.Parse("tiny.toml", []byte(tinyRecipe), []string{"training.output_dir=x", "training.per_device_train_batch_size=64"})
 	require.NoError(t, err)
-	_, err = Prepare(r)
+	_, err = Prepare(t.Context(), r, nil)
 	require.Equal(t, fail.Other, fail.CodeOf(err))
 	require.ErrorContains(t, err, "train.jsonl")
 	require.NotEmpty(t, fail.HintOf(err))

@@ -40,7 +40,9 @@ type trainFlags struct{ fresh, profile bool }
 
 // train runs a recipe that has been read.
 func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags trainFlags) (err error) {
-	session, err := trainer.Prepare(r)
+	progress, end := reading()
+	session, err := trainer.Prepare(ctx, r, progress)
+	end()
 	if err != nil {
 		return err
 	}
