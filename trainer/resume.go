@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -237,9 +238,12 @@ func (r *run) finished(loaded *checkpoint.Loaded) error {
 	return r.exportLoaded(loaded)
 }
 
-// restore uploads a checkpoint's masters and moments.
-func restore(e *Engine, loaded *checkpoint.Loaded) error {
+// restore uploads a checkpoint's masters and moments. It ends between two tensors when ctx does.
+func restore(ctx context.Context, e *Engine, loaded *checkpoint.Loaded) error {
 	for _, p := range e.Draft.Params.List {
+		if err := hasEnded(ctx); err != nil {
+			return err
+		}
 		values, err := loaded.Tensor(p.Name)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -278,15 +279,53 @@ func TestCheckpointOfAnotherDraft(t *testing.T) {
 	}
 }
 
-// Stopping before the first step leaves a checkpoint of step 0 that the run goes on from.
+// Stopping before the first step writes no checkpoint: the recipe says all of it.
 func TestStopBeforeTheFirstStep(t *testing.T) {
 	dir, whole := t.TempDir(), t.TempDir()
 	_, err := train(t, dir, 0, Options{})
 	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.EqualError(t, err, "interrupted before the first step; no checkpoint was needed")
 	require.Empty(t, readRows(t, dir))
-	require.Contains(t, trained(t, dir), "going on from "+checkpoint.Dir(dir, 0))
+	require.NoDirExists(t, checkpoint.Dir(dir, 0))
+	require.NotContains(t, trained(t, dir), "going on from")
 	trained(t, whole)
 	requireSameRun(t, whole, dir, steps)
+}
+
+// The upload of weights ends between two tensors, of a new run and of one that goes on.
+func TestStopWhileUploading(t *testing.T) {
+	dir, whole := t.TempDir(), t.TempDir()
+	stopped := func() error {
+		s := prepare(t, dir)
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		require.NoError(t, err)
+		defer out.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err = Train(ctx, s, Options{Out: out, Context: sharedContext(t)})
+		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+		text, reading := os.ReadFile(out.Name())
+		require.NoError(t, reading)
+		require.NotContains(t, string(text), "memory: ", "the loop has begun")
+		return err
+	}
+	require.ErrorContains(t, stopped(), "interrupted before the first step")
+	require.NoDirExists(t, checkpoint.Dir(dir, 0))
+	_, err := train(t, dir, 2, Options{})
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.ErrorContains(t, stopped(), "interrupted after 2 steps; checkpoint written: "+checkpoint.Dir(dir, 2))
+	trained(t, dir)
+	trained(t, whole)
+	requireSameRun(t, whole, dir, steps)
+	c := sharedContext(t)
+	defer c.Release()
+	s := prepare(t, t.TempDir())
+	e, err := NewEngine(c, s.EngineConfig(c.Device.MaxBindingBytes))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.InitDraft(ctx, e), context.Canceled)
+	require.ErrorIs(t, restore(ctx, e, load(t, checkpoint.Dir(dir, 7))), context.Canceled)
 }
 
 func TestRotationKeepsTheNewest(t *testing.T) {

@@ -49,14 +49,17 @@ func (r *run) save() error {
 	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, best)
 }
 
-// interrupted writes a checkpoint, unless there is one of this step, and ends the run.
+// interrupted writes a checkpoint, unless there is one of this step, and ends the run. Before the first step there is
+// nothing that the recipe does not say.
 func (r *run) interrupted() error {
+	if r.state.Step == 0 && r.saved < 0 {
+		return fail.New(fail.Interrupted, "start the same command again", "interrupted before the first step; no checkpoint was needed")
+	}
 	if r.saved != r.state.Step {
 		if err := r.save(); err != nil {
 			return err
 		}
 	}
-	r.progress.Close()
 	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted after %d steps; checkpoint written: %s",
 		r.state.Step, checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 }

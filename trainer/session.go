@@ -221,8 +221,8 @@ func (s *Session) EngineConfig(bindingBytes int64) EngineConfig {
 }
 
 // InitDraft writes the draft's initial values: drawn from the seed, or copied from the
-// target's layers where the recipe says so. Source: spec.md §5.7.
-func (s *Session) InitDraft(e *Engine) error {
+// target's layers where the recipe says so. It ends between two tensors when ctx does. Source: spec.md §5.7.
+func (s *Session) InitDraft(ctx context.Context, e *Engine) error {
 	cfg, from := s.DraftConfig(), map[string]string{}
 	if layers := s.Recipe.InitFromTargetLayers; len(layers) > 0 {
 		var err error
@@ -231,6 +231,9 @@ func (s *Session) InitDraft(e *Engine) error {
 		}
 	}
 	for _, p := range domino.Params(cfg) {
+		if err := hasEnded(ctx); err != nil {
+			return err
+		}
 		var values []float32
 		if name, ok := from[p.Name]; ok {
 			var err error

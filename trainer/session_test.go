@@ -223,7 +223,7 @@ func TestMemoryPlanIsExact(t *testing.T) {
 		e, err := NewEngine(c, cfg)
 		require.NoError(t, err)
 		require.NoError(t, e.Load(s.Weights))
-		require.NoError(t, s.InitDraft(e))
+		require.NoError(t, s.InitDraft(t.Context(), e))
 		batches, err := s.MicroBatches(0)
 		require.NoError(t, err)
 		_, err = e.Step(batches, 0.5, 1e-3)
