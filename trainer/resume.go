@@ -183,6 +183,7 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 	if old.TotalSteps != r.Total {
 		r.printf("warning: the run now has %d steps instead of %d: learning rate and λ follow the new number", r.Total, old.TotalSteps)
 	}
+	r.warnOfOtherSteps(old)
 	if err := r.checkTensors(loaded); err != nil {
 		return err
 	}
@@ -199,6 +200,18 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 		t.Fix(r.loop.Kernels)
 	}
 	return nil
+}
+
+// warnOfOtherSteps says where another batch size with an equal product of batch and accumulation gives steps other rows:
+// an epoch drops the rows that fill no batch, and its last step takes what is left of it.
+func (r *run) warnOfOtherSteps(old checkpoint.State) {
+	before, now := r.Length, r.Length
+	before.Batch, before.Accum = old.Batches()
+	if before.Batch < 1 || before.Accum < 1 || before.Batch == now.Batch || now.Samples%(now.Batch*now.Accum) == 0 {
+		return
+	}
+	r.printf("warning: %d rows are no multiple of batch size times accumulation: an epoch now has %d rows in %d steps instead of %d in %d, so from the end of the first epoch on steps have other rows",
+		now.Samples, now.BatchesPerEpoch()*now.Batch, now.StepsPerEpoch(), before.BatchesPerEpoch()*before.Batch, before.StepsPerEpoch())
 }
 
 // checkTensors compares a checkpoint's tensors with the draft's, before anything is uploaded.

@@ -3,6 +3,7 @@ package trainer
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -221,7 +222,37 @@ func TestResumeWithAnotherRecipe(t *testing.T) {
 	for _, w := range []string{"data.data_path: was ", "training.logging_steps: was 2, now 3", "training.per_device_train_batch_size: was 2, now 1"} {
 		require.Contains(t, text, "warning: changed since the checkpoint: "+w)
 	}
+	require.Contains(t, text, "warning: 9 rows are no multiple of batch size times accumulation: an epoch now has 9 rows in 5 steps instead of 8 in 4, so from the end of the first epoch on steps have other rows\n")
 	require.Len(t, readRows(t, dir), steps)
+}
+
+// Where the rows are a multiple of batch size times accumulation, an equal product makes steps of the same rows in
+// every epoch.
+func TestEqualProductHasTheSameRows(t *testing.T) {
+	tokens := func(s *Session) (all [][]int32) {
+		for g := range s.Total {
+			list, err := s.MicroBatches(g)
+			require.NoError(t, err)
+			var step []int32
+			for _, b := range list {
+				for i := range b.B {
+					step = append(step, b.IDs[i*b.S:i*b.S+8]...)
+				}
+			}
+			all = append(all, step)
+		}
+		return all
+	}
+	with := func(samples, batch, accum int) []string {
+		return []string{fmt.Sprintf("data.sample_size=%d", samples), fmt.Sprintf("training.per_device_train_batch_size=%d", batch), fmt.Sprintf("training.gradient_accumulation_steps=%d", accum)}
+	}
+	dir := t.TempDir()
+	a, b := prepare(t, dir, with(10, 4, 1)...), prepare(t, dir, with(10, 1, 4)...)
+	require.Equal(t, 8, len(a.Data.Rows))
+	require.Equal(t, tokens(a), tokens(b))
+	_, err := train(t, dir, 3, Options{}, with(10, 4, 1)...)
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.NotContains(t, trained(t, dir, with(10, 1, 4)...), "no multiple")
 }
 
 // rewrite saves a checkpoint once more with a change to its tensors or its state.
