@@ -237,18 +237,27 @@ func corruptCheckpoint(loaded *checkpoint.Loaded, format string, args ...any) er
 		"trainer: %s: %w: %w", loaded.Path(), checkpoint.ErrCorrupt, fmt.Errorf(format, args...))
 }
 
-// finished says that there is nothing to do, and exports where the export is missing or of an earlier checkpoint.
+// finished says that there is nothing to do, and makes what a run makes at its end where it is missing or of an earlier
+// checkpoint.
 func (r *run) finished(loaded *checkpoint.Loaded) error {
 	r.printf("the run in %s is finished: %d steps; --fresh begins anew", r.Recipe.OutputDir, r.state.Step)
-	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
-	exported, err := os.Stat(filepath.Join(dir, "config.json"))
-	if err == nil {
-		saved, err := os.Stat(filepath.Join(loaded.Path(), checkpoint.ManifestFile))
-		if err == nil && !exported.ModTime().Before(saved.ModTime()) {
-			return nil
-		}
+	if !r.renewed(curvesFile, loaded) {
+		r.drawCurves()
+	}
+	if r.renewed(filepath.Join(exportDir, "config.json"), loaded) {
+		return nil
 	}
 	return r.exportLoaded(loaded)
+}
+
+// renewed says whether a file of the output folder is there and no older than the checkpoint.
+func (r *run) renewed(name string, loaded *checkpoint.Loaded) bool {
+	made, err := os.Stat(filepath.Join(r.Recipe.OutputDir, name))
+	if err != nil {
+		return false
+	}
+	saved, err := os.Stat(filepath.Join(loaded.Path(), checkpoint.ManifestFile))
+	return err == nil && !made.ModTime().Before(saved.ModTime())
 }
 
 // restore uploads a checkpoint's masters and moments. It ends between two tensors when ctx does.

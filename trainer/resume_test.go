@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -149,10 +151,28 @@ func TestFinishedRun(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, exportDir)))
 	require.Contains(t, trained(t, dir), "exported the draft", "a missing export is made again")
 
+	curves := filepath.Join(dir, curvesFile)
+	drawn, err := os.ReadFile(curves)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(curves))
+	require.NotContains(t, trained(t, dir), "exported")
+	requireFile(t, drawn, curves, "missing curves are drawn again")
+	require.NoError(t, os.WriteFile(curves, nil, 0o644))
+	require.NoError(t, os.Chtimes(curves, time.Unix(0, 0), time.Unix(0, 0)))
+	trained(t, dir)
+	requireFile(t, drawn, curves, "so are those of an earlier run")
+
 	more := trained(t, dir, "training.max_steps=8")
 	require.Contains(t, more, "warning: the run now has 8 steps instead of 7")
 	require.Len(t, readRows(t, dir), 8)
 	require.FileExists(t, filepath.Join(checkpoint.Dir(dir, 8), checkpoint.ManifestFile))
+}
+
+func requireFile(t *testing.T, want []byte, path, why string) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got), why)
 }
 
 // A run that dies between its last checkpoint and the export leaves the export of an earlier run.

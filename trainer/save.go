@@ -66,15 +66,20 @@ func (r *run) interrupted() error {
 
 // finish draws the curves and exports the last checkpoint.
 func (r *run) finish() error {
-	if err := r.summarize(); err != nil {
-		r.printf("warning: no picture of the curves: %v", err)
-	}
+	r.drawCurves()
 	loaded, err := checkpoint.Load(checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 	if err != nil {
 		return err
 	}
 	defer loaded.Close()
 	return r.exportLoaded(loaded)
+}
+
+// drawCurves is summarize, without which a run is good all the same.
+func (r *run) drawCurves() {
+	if err := r.summarize(); err != nil {
+		r.printf("warning: no picture of the curves: %v", err)
+	}
 }
 
 // summarize draws the whole run's metrics and says what its evaluations found.
