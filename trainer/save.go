@@ -21,6 +21,8 @@ const (
 
 // save writes a checkpoint of the completed steps, and then removes old ones.
 func (r *run) save() error {
+	began := time.Now()
+	defer func() { r.progress.Saved(time.Since(began)) }()
 	if err := r.log.Sync(); err != nil {
 		return err
 	}

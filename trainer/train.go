@@ -181,6 +181,7 @@ func (r *run) loopLogged(ctx context.Context) (err error) {
 	r.printf("memory: %s planned, %s allocated", formatBytes(r.plan.Total), formatBytes(r.opt.Context.Device.Allocated()))
 	r.announceEvaluation()
 	r.progress = metrics.NewProgress(r.opt.Out, r.Total, r.state.Step, r.Recipe.LoggingSteps, r.Recipe.Progress)
+	r.progress.Pauses(r.Recipe.SaveSteps, r.Recipe.ARValidateSteps)
 	err = r.steps(ctx)
 	r.progress.Close()
 	return errors.Join(err, r.log.Close())
