@@ -62,7 +62,11 @@ func (r *run) interrupted() error {
 			return err
 		}
 	}
-	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted after %d steps; checkpoint written: %s",
+	hint := "the same command goes on from there"
+	if r.opt.Fresh {
+		hint = "the same command without --fresh goes on from there"
+	}
+	return fail.New(fail.Interrupted, hint, "interrupted after %d steps; checkpoint written: %s",
 		r.state.Step, checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 }
 

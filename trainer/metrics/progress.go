@@ -113,11 +113,18 @@ func (p *Progress) Step(r Row, samplesPerSecond float64) {
 		}
 		return
 	}
-	p.bar.Describe(fit(barText(r, p.tau, samplesPerSecond, left), p.textColumns()))
+	p.describe(fit(barText(r, p.tau, samplesPerSecond, left), p.textColumns()))
 	p.drop(p.bar.Set(p.done))
 	if p.done >= p.total {
 		p.endBar()
 	}
+}
+
+// describe sets the bar's text without drawing it: text and count of a step are drawn together.
+func (p *Progress) describe(text string) {
+	progressbar.OptionSetVisibility(false)(p.bar)
+	p.bar.Describe(text)
+	progressbar.OptionSetVisibility(true)(p.bar)
 }
 
 // Pauses says after how many steps checkpoints and evaluations come, 0 for never, so that the time left can count them.

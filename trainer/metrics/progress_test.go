@@ -153,6 +153,29 @@ func frames(text string) []string {
 	return out
 }
 
+// A frame's count and text are of one step.
+func TestBarTextIsOfItsStep(t *testing.T) {
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	require.NoError(t, err)
+	defer out.Close()
+	p := newProgress(out, 9, 0, 10, true)
+	for step := range 9 {
+		time.Sleep(redrawInterval / 2)
+		p.Step(stepRow(step, float64(step+1)), 1)
+	}
+	p.Close()
+	text, err := os.ReadFile(out.Name())
+	require.NoError(t, err)
+	drawn := 0
+	for _, frame := range frames(string(text))[1:] {
+		found := regexp.MustCompile(`\((\d)/9\) loss (\d)\.000`).FindStringSubmatch(frame)
+		require.NotNil(t, found, frame)
+		require.Equal(t, found[1], found[2], frame)
+		drawn++
+	}
+	require.Greater(t, drawn, 2)
+}
+
 // TestBar draws the bar into a file, whose width counts as 80 columns.
 func TestBar(t *testing.T) {
 	for _, color := range []string{"", "1"} {
