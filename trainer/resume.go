@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"vkdomino/domino"
 	"vkdomino/internal/atomicfile"
@@ -32,6 +33,37 @@ func takeOutput(dir string) (release func(), err error) {
 		return nil, err
 	}
 	return release, nil
+}
+
+// removeUnused removes an output folder that a run has made and not used: with a lock, and perhaps metrics without a row.
+// Where there is anything else everything stays, and what cannot be removed stays too.
+func removeUnused(dir string) {
+	unused := []string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch {
+		case name == ".", name == checkpoint.LockFile, name == eventsDir && e.IsDir():
+		case name == metricsFile && info.Size() == 0:
+		case filepath.Dir(name) == eventsDir && strings.HasPrefix(e.Name(), "events.out.tfevents."):
+		default:
+			return fs.ErrExist
+		}
+		unused = append(unused, path)
+		return nil
+	})
+	if err != nil {
+		return
+	}
+	for _, path := range slices.Backward(unused) { // what a folder holds before the folder
+		os.Remove(path)
+	}
 }
 
 // checkOutput finds early what takeOutput would find after the data has been read. It makes no folder.

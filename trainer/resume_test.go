@@ -347,6 +347,33 @@ func TestStopBeforeTheFirstStep(t *testing.T) {
 	requireSameRun(t, whole, dir, steps)
 }
 
+// A run that comes to nothing leaves no folder behind, unless it was there before or holds something.
+func TestNothingIsLeftOfARunWithoutAStep(t *testing.T) {
+	for _, override := range []string{`training.report_to="tensorboard"`, `training.report_to="none"`} {
+		dir := filepath.Join(t.TempDir(), "run")
+		_, err := train(t, dir, 0, Options{}, override)
+		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+		require.NoDirExists(t, dir)
+		_, err = train(t, dir, 1, Options{}, override)
+		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+		require.DirExists(t, checkpoint.Dir(dir, 1))
+	}
+	before := t.TempDir()
+	_, err := train(t, before, 0, Options{})
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.DirExists(t, before)
+	for _, name := range []string{"notes.txt", "tensorboard/notes.txt", "checkpoint-1/x", "metrics.jsonl"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte("x"), 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, checkpoint.LockFile), nil, 0o644))
+		removeUnused(dir)
+		require.FileExists(t, path)
+		require.FileExists(t, filepath.Join(dir, checkpoint.LockFile))
+	}
+}
+
 // The upload of weights ends between two tensors, of a new run and of one that goes on.
 func TestStopWhileUploading(t *testing.T) {
 	dir, whole := t.TempDir(), t.TempDir()

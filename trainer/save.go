@@ -16,6 +16,7 @@ import (
 // The files that a run writes into its output folder beside checkpoints.
 const (
 	metricsFile = "metrics.jsonl"
+	eventsDir   = "tensorboard"
 	curvesFile  = "curves.png"
 )
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -80,11 +81,15 @@ type loopState struct {
 // another draft; the plan does not fit the device's memory; the disk has no room for a checkpoint.
 func Train(ctx context.Context, s *Session, opt Options) error {
 	r := &run{Session: s, opt: opt, started: time.Now(), saved: -1}
+	_, missing := os.Stat(s.Recipe.OutputDir)
 	release, err := takeOutput(s.Recipe.OutputDir)
 	if err != nil {
 		return err
 	}
 	defer release()
+	if errors.Is(missing, fs.ErrNotExist) {
+		defer removeUnused(s.Recipe.OutputDir)
+	}
 	if opt.Fresh {
 		if err := r.setAside(); err != nil {
 			return err
