@@ -118,6 +118,33 @@ func TestEachRowEndsWithItsContext(t *testing.T) {
 	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
 }
 
+// Rows that are rendered and tokenised several at a time are those of one after the other.
+func TestLoadIsAsOneByOne(t *testing.T) {
+	const demo = "../../testdata/demo/"
+	specials, err := LoadSpecials(demo + "target")
+	require.NoError(t, err)
+	opt := Options{Path: demo + "train.jsonl", EOS: specials.EOS, SeqLen: 1 << 20, SampleSize: 400, AnswerOnly: true, SuperviseEndOfTurn: true}
+	opt.Template, err = NewTemplate(specials.ChatTemplate)
+	require.NoError(t, err)
+	opt.Tokenizer, err = LoadTokenizer(demo + "target/tokenizer.json")
+	require.NoError(t, err)
+	d, err := Load(t.Context(), opt)
+	require.NoError(t, err)
+	opt.Tokenizer, err = LoadTokenizer(demo + "target/tokenizer.json")
+	require.NoError(t, err)
+	var want []Row
+	_, err = eachLine(t.Context(), opt.Path, opt.SampleSize, func(line int, raw []byte, _ float64) error {
+		conv, err := ParseConversation(raw)
+		require.NoError(t, err)
+		e, err := opt.Encode(conv)
+		require.NoError(t, err)
+		want = append(want, Row{IDs: e.IDs, LossMask: e.Mask, Line: line})
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, want, d.Rows)
+}
+
 // Words are found again, and no more are kept than there may be.
 func TestWordCache(t *testing.T) {
 	c := newWordCache()
