@@ -35,7 +35,7 @@ func eachRow[T any](ctx context.Context, opt Options, n int, work func(raw []byt
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	workers := runtime.GOMAXPROCS(0)
-	queue, jobs := make(chan *pending[T], rowsAhead*workers), make(chan *pending[T])
+	queue, jobs := make(chan *pending[T], rowsAhead*workers), make(chan *pending[T], rowsAhead*workers)
 	for range workers {
 		go func() {
 			for p := range jobs {
