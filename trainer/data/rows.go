@@ -39,7 +39,9 @@ func eachRow[T any](ctx context.Context, opt Options, n int, work func(raw []byt
 	for range workers {
 		go func() {
 			for p := range jobs {
-				p.out, p.err = work(p.raw)
+				if inner.Err() == nil { // else nobody takes it any more
+					p.out, p.err = work(p.raw)
+				}
 				close(p.done)
 			}
 		}()
