@@ -48,7 +48,7 @@ var layers = []struct {
 	{"domino", []string{"domino"}},
 	{"trainer, export", []string{"trainer", "trainer/bench", "trainer/checkpoint", "trainer/evaluate", "trainer/pair", "export"}},
 	{"commands", []string{"internal/cli", "internal/selftest"}},
-	{"main", []string{"", "tools/testreport", "tools/glslc", "tools/setup"}},
+	{"main", []string{"", "tools/testreport", "tools/glslc", "tools/setup", "tools/bench-nvidia"}},
 }
 
 // importers names the only packages that may import some others; tests may import

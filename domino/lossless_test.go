@@ -24,7 +24,7 @@ func demoPrompts(t *testing.T, file string, n int) [][]int32 {
 	require.NoError(t, err)
 	template, err := data.NewTemplate(specials.ChatTemplate)
 	require.NoError(t, err)
-	list, err := data.LoadPrompts(data.Options{Path: filepath.Join(demoDir, file), Tokenizer: tok, Template: template, BOS: specials.BOS, EOS: specials.EOS}, n)
+	list, err := data.LoadPrompts(t.Context(), data.Options{Path: filepath.Join(demoDir, file), Tokenizer: tok, Template: template, BOS: specials.BOS, EOS: specials.EOS}, n)
 	require.NoError(t, err)
 	require.Len(t, list, n)
 	prompts := make([][]int32, n)

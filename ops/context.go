@@ -163,8 +163,11 @@ func (c *Context) place(bytes int64, memory vk.Memory) (*vk.Buffer, int64, error
 	return c.current[memory], offset, nil
 }
 
-// Release frees every tensor of the Context; compiled kernels stay.
+// Release frees every tensor of the Context, and forgets what was recorded for them and not started; compiled kernels stay.
 func (c *Context) Release() {
+	if !c.idle() {
+		c.recorder.Drop()
+	}
 	for _, b := range c.blocks {
 		b.Free()
 	}

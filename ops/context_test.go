@@ -31,6 +31,21 @@ func workload(c *ops.Context) (blocks []tensors.Tensor) {
 	return blocks
 }
 
+// What was recorded and not started does not outlive its tensors.
+func TestReleaseForgetsWhatWasRecorded(t *testing.T) {
+	c := ops.New(testgpu.Device(t))
+	defer c.Release()
+	workload(c)
+	c.Release()
+	x := c.Alloc("x", tensors.F32, 4)
+	c.UploadF32(x, []float32{1, 2, 3, 4})
+	c.Add(x, x, x)
+	require.NoError(t, c.Submit())
+	got, err := c.Float32s(x)
+	require.NoError(t, err)
+	require.Equal(t, []float32{2, 4, 6, 8}, got)
+}
+
 // TestDryContextPlansTheSame: the plan is what a run allocates, name by name, and the device holds that and
 // the unused ends of its shared blocks.
 func TestDryContextPlansTheSame(t *testing.T) {

@@ -3,6 +3,8 @@ package tensors
 import (
 	"encoding/binary"
 	"math"
+	"runtime"
+	"sync"
 )
 
 const (
@@ -75,11 +77,23 @@ func F32Bytes(src []float32) []byte {
 	return dst
 }
 
-// BF16Bytes returns src rounded to bfloat16 in little-endian order, 2 bytes an element.
+// BF16Bytes returns src rounded to bfloat16 in little-endian order, 2 bytes an element. Large tensors are cut among all
+// processors.
 func BF16Bytes(src []float32) []byte {
+	const least = 1 << 16 // elements that are worth a goroutine
 	dst := make([]byte, BF16.Size()*len(src))
+	each := max(least, (len(src)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for lo := each; lo < len(src); lo += each {
+		wg.Go(func() { putBF16(dst[2*lo:], src[lo:min(lo+each, len(src))]) })
+	}
+	putBF16(dst, src[:min(each, len(src))])
+	wg.Wait()
+	return dst
+}
+
+func putBF16(dst []byte, src []float32) {
 	for i, x := range src {
 		binary.LittleEndian.PutUint16(dst[i*2:i*2+2], BF16FromF32(x))
 	}
-	return dst
 }

@@ -1,6 +1,7 @@
 package tensors
 
 import (
+	"encoding/binary"
 	"math"
 	"testing"
 
@@ -112,6 +113,23 @@ func TestSlicesAgreeWithSingleValues(t *testing.T) {
 		require.Equal(t, halves[i], uint16(raw[2*i])|uint16(raw[2*i+1])<<8)
 		bits := uint32(wide[4*i]) | uint32(wide[4*i+1])<<8 | uint32(wide[4*i+2])<<16 | uint32(wide[4*i+3])<<24
 		require.Equal(t, math.Float32bits(x), bits)
+	}
+}
+
+// However a tensor is cut among processors, its bytes are the same.
+func TestBF16BytesOfLargeTensors(t *testing.T) {
+	for _, n := range []int{0, 1, 1<<16 - 1, 1<<16 + 1, 1<<18 + 3} {
+		src := make([]float32, n)
+		for i := range src {
+			src[i] = float32(i) * 1.001
+		}
+		raw := BF16Bytes(src)
+		require.Len(t, raw, 2*n)
+		for i, x := range src {
+			if got := binary.LittleEndian.Uint16(raw[2*i:]); got != BF16FromF32(x) {
+				t.Fatalf("%d of %d: want %x, got %x", i, n, BF16FromF32(x), got)
+			}
+		}
 	}
 }
 

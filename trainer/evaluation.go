@@ -12,6 +12,7 @@ import (
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
 	"vkdomino/trainer/checkpoint"
+	"vkdomino/trainer/data"
 	"vkdomino/trainer/metrics"
 	"vkdomino/trainer/pair"
 )
@@ -33,13 +34,15 @@ type Evaluation struct {
 }
 
 // loadEvaluation reads the prompts of run.eval_data and checks that their answers have room.
-func (s *Session) loadEvaluation() error {
+func (s *Session) loadEvaluation(ctx context.Context, progress data.Progress) error {
 	r := s.Recipe
 	if r.ARValidateSteps == 0 {
 		return nil
 	}
+	opt := s.dataOptions(r.EvalData, -1, 1)
+	opt.Progress = progress
 	var err error
-	if s.Eval.Prompts, err = pair.Prompts(s.dataOptions(r.EvalData, -1, 1), r.EvalPrompts); err != nil {
+	if s.Eval.Prompts, err = pair.Prompts(ctx, opt, r.EvalPrompts); err != nil {
 		return err
 	}
 	if s.Eval.Stops, err = pair.Stops(r.ModelPath, s.Target); err != nil {

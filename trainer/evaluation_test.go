@@ -48,7 +48,7 @@ func tauOf(t *testing.T, dir string) float64 {
 	require.NoError(t, err)
 	defer target.Close()
 	require.NoError(t, draft.Check(target))
-	prompts, err := target.Prompts(draft.Recipe.EvalData, draft.Recipe.EvalPrompts)
+	prompts, err := target.Prompts(t.Context(), draft.Recipe.EvalData, draft.Recipe.EvalPrompts, nil)
 	require.NoError(t, err)
 	dtype := map[string]tensors.DType{"f32": tensors.F32, "bf16": tensors.BF16}[draft.Recipe.Precision]
 	opt := evaluate.Options{MaxNewTokens: draft.Recipe.EvalMaxNewTokens, Stops: target.Stops, Batch: 1}
@@ -149,7 +149,7 @@ func TestEvaluationDataIsCheckedFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, _, err := recipe.Parse("tiny.toml", []byte(tinyRecipe), append([]string{"training.output_dir=" + t.TempDir()}, append(slices.Clone(evaluating), c.override)...))
 			require.NoError(t, err)
-			_, err = Prepare(r)
+			_, err = Prepare(t.Context(), r, nil)
 			require.ErrorContains(t, err, c.want)
 			require.Equal(t, c.code, fail.CodeOf(err))
 		})

@@ -61,7 +61,7 @@ func (r ExportReport) String() string {
 // NewExportCheck is the check of exports of a draft with a target, for which Load needs a
 // device: the prompts are those of the first rows of a file, cut to the draft's longest row in
 // training. Refused are a draft of another target, and a file without a prompt.
-func NewExportCheck(t *pair.Target, d *pair.Draft, path string) (*ExportCheck, error) {
+func NewExportCheck(ctx context.Context, t *pair.Target, d *pair.Draft, path string) (*ExportCheck, error) {
 	if err := d.Check(t); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func NewExportCheck(t *pair.Target, d *pair.Draft, path string) (*ExportCheck, e
 		return nil, err
 	}
 	opt.Path = path
-	list, err := data.LoadOpenings(opt, exportPrompts)
+	list, err := data.LoadOpenings(ctx, opt, exportPrompts)
 	if err != nil {
 		return nil, err
 	}

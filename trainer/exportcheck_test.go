@@ -38,7 +38,7 @@ func openTrained(t *testing.T, dir string) (*pair.Draft, *pair.Target) {
 // loadedCheck is a check on the device.
 func loadedCheck(t *testing.T, d *pair.Draft, target *pair.Target, precision tensors.DType, maxNew int) *ExportCheck {
 	t.Helper()
-	x, err := NewExportCheck(target, d, demoEval)
+	x, err := NewExportCheck(t.Context(), target, d, demoEval)
 	require.NoError(t, err)
 	x.MaxNew = maxNew
 	c := sharedContext(t)
@@ -218,13 +218,13 @@ func exportPromptsOf(t *testing.T, d *pair.Draft, target *pair.Target) {
 	long, err := json.Marshal(map[string]string{"text": strings.Repeat("copy and modify the work, ", 100)})
 	require.NoError(t, err)
 	write(string(long), `{"messages":[{"role":"assistant","content":"first"}]}`, `{"text":""}`, `{"messages":[{"role":"user","content":"hello"}]}`)
-	x, err := NewExportCheck(target, d, file)
+	x, err := NewExportCheck(t.Context(), target, d, file)
 	require.NoError(t, err)
 	require.Len(t, x.Prompts, 2, "texts have prompts too; what begins with an answer has none")
 	require.Len(t, x.Prompts[0], d.Recipe.SeqLen, "cut to the longest row of training")
 	for rows, want := range map[string]string{"": "want a prompt in the first 8 rows, got none", `{"text":""}`: "want a prompt", "{": "rows.jsonl:1"} {
 		write(rows)
-		_, err := NewExportCheck(target, d, file)
+		_, err := NewExportCheck(t.Context(), target, d, file)
 		require.ErrorContains(t, err, want)
 		require.Equal(t, fail.Other, fail.CodeOf(err))
 	}

@@ -75,7 +75,7 @@ func prepare(t *testing.T, dir string, overrides ...string) *Session {
 	t.Helper()
 	r, _, err := recipe.Parse("tiny.toml", []byte(tinyRecipe), append([]string{"training.output_dir=" + dir}, overrides...))
 	require.NoError(t, err)
-	s, err := Prepare(r)
+	s, err := Prepare(t.Context(), r, nil)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"vkdomino/domino"
 	"vkdomino/internal/atomicfile"
@@ -31,6 +33,37 @@ func takeOutput(dir string) (release func(), err error) {
 		return nil, err
 	}
 	return release, nil
+}
+
+// removeUnused removes an output folder that a run has made and not used: with a lock, and perhaps metrics without a row.
+// Where there is anything else everything stays, and what cannot be removed stays too.
+func removeUnused(dir string) {
+	unused := []string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch {
+		case name == ".", name == checkpoint.LockFile, name == eventsDir && e.IsDir():
+		case name == metricsFile && info.Size() == 0:
+		case filepath.Dir(name) == eventsDir && strings.HasPrefix(e.Name(), "events.out.tfevents."):
+		default:
+			return fs.ErrExist
+		}
+		unused = append(unused, path)
+		return nil
+	})
+	if err != nil {
+		return
+	}
+	for _, path := range slices.Backward(unused) { // what a folder holds before the folder
+		os.Remove(path)
+	}
 }
 
 // checkOutput finds early what takeOutput would find after the data has been read. It makes no folder.
@@ -182,6 +215,7 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 	if old.TotalSteps != r.Total {
 		r.printf("warning: the run now has %d steps instead of %d: learning rate and λ follow the new number", r.Total, old.TotalSteps)
 	}
+	r.warnOfOtherSteps(old)
 	if err := r.checkTensors(loaded); err != nil {
 		return err
 	}
@@ -198,6 +232,18 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 		t.Fix(r.loop.Kernels)
 	}
 	return nil
+}
+
+// warnOfOtherSteps says where another batch size with an equal product of batch and accumulation gives steps other rows:
+// an epoch drops the rows that fill no batch, and its last step takes what is left of it.
+func (r *run) warnOfOtherSteps(old checkpoint.State) {
+	before, now := r.Length, r.Length
+	before.Batch, before.Accum = old.Batches()
+	if before.Batch < 1 || before.Accum < 1 || before.Batch == now.Batch || now.Samples%(now.Batch*now.Accum) == 0 {
+		return
+	}
+	r.printf("warning: %d rows are no multiple of batch size times accumulation: an epoch now has %d rows in %d steps instead of %d in %d, so from the end of the first epoch on steps have other rows",
+		now.Samples, now.BatchesPerEpoch()*now.Batch, now.StepsPerEpoch(), before.BatchesPerEpoch()*before.Batch, before.StepsPerEpoch())
 }
 
 // checkTensors compares a checkpoint's tensors with the draft's, before anything is uploaded.
@@ -223,23 +269,35 @@ func corruptCheckpoint(loaded *checkpoint.Loaded, format string, args ...any) er
 		"trainer: %s: %w: %w", loaded.Path(), checkpoint.ErrCorrupt, fmt.Errorf(format, args...))
 }
 
-// finished says that there is nothing to do, and exports where the export is missing or of an earlier checkpoint.
+// finished says that there is nothing to do, and makes what a run makes at its end where it is missing or of an earlier
+// checkpoint.
 func (r *run) finished(loaded *checkpoint.Loaded) error {
 	r.printf("the run in %s is finished: %d steps; --fresh begins anew", r.Recipe.OutputDir, r.state.Step)
-	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
-	exported, err := os.Stat(filepath.Join(dir, "config.json"))
-	if err == nil {
-		saved, err := os.Stat(filepath.Join(loaded.Path(), checkpoint.ManifestFile))
-		if err == nil && !exported.ModTime().Before(saved.ModTime()) {
-			return nil
-		}
+	if !r.renewed(curvesFile, loaded) {
+		r.drawCurves()
+	}
+	if r.renewed(filepath.Join(exportDir, "config.json"), loaded) {
+		return nil
 	}
 	return r.exportLoaded(loaded)
 }
 
-// restore uploads a checkpoint's masters and moments.
-func restore(e *Engine, loaded *checkpoint.Loaded) error {
+// renewed says whether a file of the output folder is there and no older than the checkpoint.
+func (r *run) renewed(name string, loaded *checkpoint.Loaded) bool {
+	made, err := os.Stat(filepath.Join(r.Recipe.OutputDir, name))
+	if err != nil {
+		return false
+	}
+	saved, err := os.Stat(filepath.Join(loaded.Path(), checkpoint.ManifestFile))
+	return err == nil && !made.ModTime().Before(saved.ModTime())
+}
+
+// restore uploads a checkpoint's masters and moments. It ends between two tensors when ctx does.
+func restore(ctx context.Context, e *Engine, loaded *checkpoint.Loaded) error {
 	for _, p := range e.Draft.Params.List {
+		if err := hasEnded(ctx); err != nil {
+			return err
+		}
 		values, err := loaded.Tensor(p.Name)
 		if err != nil {
 			return err

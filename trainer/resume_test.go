@@ -1,11 +1,15 @@
 package trainer
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -147,10 +151,28 @@ func TestFinishedRun(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, exportDir)))
 	require.Contains(t, trained(t, dir), "exported the draft", "a missing export is made again")
 
+	curves := filepath.Join(dir, curvesFile)
+	drawn, err := os.ReadFile(curves)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(curves))
+	require.NotContains(t, trained(t, dir), "exported")
+	requireFile(t, drawn, curves, "missing curves are drawn again")
+	require.NoError(t, os.WriteFile(curves, nil, 0o644))
+	require.NoError(t, os.Chtimes(curves, time.Unix(0, 0), time.Unix(0, 0)))
+	trained(t, dir)
+	requireFile(t, drawn, curves, "so are those of an earlier run")
+
 	more := trained(t, dir, "training.max_steps=8")
 	require.Contains(t, more, "warning: the run now has 8 steps instead of 7")
 	require.Len(t, readRows(t, dir), 8)
 	require.FileExists(t, filepath.Join(checkpoint.Dir(dir, 8), checkpoint.ManifestFile))
+}
+
+func requireFile(t *testing.T, want []byte, path, why string) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got), why)
 }
 
 // A run that dies between its last checkpoint and the export leaves the export of an earlier run.
@@ -174,6 +196,10 @@ func TestFreshSetsTheOldRunAside(t *testing.T) {
 	trained(t, dir)
 	old, err := os.ReadFile(filepath.Join(dir, metricsFile))
 	require.NoError(t, err)
+	_, err = train(t, dir, 1, Options{Fresh: true}, "training.learning_rate=1e-3")
+	require.Equal(t, "the same command without --fresh goes on from there", fail.HintOf(err))
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.Rename(dir+".old-1", dir))
 	text, err := train(t, dir, toTheEnd, Options{Fresh: true}, "training.learning_rate=1e-3")
 	require.NoError(t, err)
 	require.Contains(t, text, "set the old run aside: "+dir+".old-1")
@@ -220,7 +246,37 @@ func TestResumeWithAnotherRecipe(t *testing.T) {
 	for _, w := range []string{"data.data_path: was ", "training.logging_steps: was 2, now 3", "training.per_device_train_batch_size: was 2, now 1"} {
 		require.Contains(t, text, "warning: changed since the checkpoint: "+w)
 	}
+	require.Contains(t, text, "warning: 9 rows are no multiple of batch size times accumulation: an epoch now has 9 rows in 5 steps instead of 8 in 4, so from the end of the first epoch on steps have other rows\n")
 	require.Len(t, readRows(t, dir), steps)
+}
+
+// Where the rows are a multiple of batch size times accumulation, an equal product makes steps of the same rows in
+// every epoch.
+func TestEqualProductHasTheSameRows(t *testing.T) {
+	tokens := func(s *Session) (all [][]int32) {
+		for g := range s.Total {
+			list, err := s.MicroBatches(g)
+			require.NoError(t, err)
+			var step []int32
+			for _, b := range list {
+				for i := range b.B {
+					step = append(step, b.IDs[i*b.S:i*b.S+8]...)
+				}
+			}
+			all = append(all, step)
+		}
+		return all
+	}
+	with := func(samples, batch, accum int) []string {
+		return []string{fmt.Sprintf("data.sample_size=%d", samples), fmt.Sprintf("training.per_device_train_batch_size=%d", batch), fmt.Sprintf("training.gradient_accumulation_steps=%d", accum)}
+	}
+	dir := t.TempDir()
+	a, b := prepare(t, dir, with(10, 4, 1)...), prepare(t, dir, with(10, 1, 4)...)
+	require.Equal(t, 8, len(a.Data.Rows))
+	require.Equal(t, tokens(a), tokens(b))
+	_, err := train(t, dir, 3, Options{}, with(10, 4, 1)...)
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.NotContains(t, trained(t, dir, with(10, 1, 4)...), "no multiple")
 }
 
 // rewrite saves a checkpoint once more with a change to its tensors or its state.
@@ -278,15 +334,80 @@ func TestCheckpointOfAnotherDraft(t *testing.T) {
 	}
 }
 
-// Stopping before the first step leaves a checkpoint of step 0 that the run goes on from.
+// Stopping before the first step writes no checkpoint: the recipe says all of it.
 func TestStopBeforeTheFirstStep(t *testing.T) {
 	dir, whole := t.TempDir(), t.TempDir()
 	_, err := train(t, dir, 0, Options{})
 	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.EqualError(t, err, "interrupted before the first step; no checkpoint was needed")
 	require.Empty(t, readRows(t, dir))
-	require.Contains(t, trained(t, dir), "going on from "+checkpoint.Dir(dir, 0))
+	require.NoDirExists(t, checkpoint.Dir(dir, 0))
+	require.NotContains(t, trained(t, dir), "going on from")
 	trained(t, whole)
 	requireSameRun(t, whole, dir, steps)
+}
+
+// A run that comes to nothing leaves no folder behind, unless it was there before or holds something.
+func TestNothingIsLeftOfARunWithoutAStep(t *testing.T) {
+	for _, override := range []string{`training.report_to="tensorboard"`, `training.report_to="none"`} {
+		dir := filepath.Join(t.TempDir(), "run")
+		_, err := train(t, dir, 0, Options{}, override)
+		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+		require.NoDirExists(t, dir)
+		_, err = train(t, dir, 1, Options{}, override)
+		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+		require.DirExists(t, checkpoint.Dir(dir, 1))
+	}
+	before := t.TempDir()
+	_, err := train(t, before, 0, Options{})
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.DirExists(t, before)
+	for _, name := range []string{"notes.txt", "tensorboard/notes.txt", "checkpoint-1/x", "metrics.jsonl"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte("x"), 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, checkpoint.LockFile), nil, 0o644))
+		removeUnused(dir)
+		require.FileExists(t, path)
+		require.FileExists(t, filepath.Join(dir, checkpoint.LockFile))
+	}
+}
+
+// The upload of weights ends between two tensors, of a new run and of one that goes on.
+func TestStopWhileUploading(t *testing.T) {
+	dir, whole := t.TempDir(), t.TempDir()
+	stopped := func() error {
+		s := prepare(t, dir)
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		require.NoError(t, err)
+		defer out.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err = Train(ctx, s, Options{Out: out, Context: sharedContext(t)})
+		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+		text, reading := os.ReadFile(out.Name())
+		require.NoError(t, reading)
+		require.NotContains(t, string(text), "memory: ", "the loop has begun")
+		return err
+	}
+	require.ErrorContains(t, stopped(), "interrupted before the first step")
+	require.NoDirExists(t, checkpoint.Dir(dir, 0))
+	_, err := train(t, dir, 2, Options{})
+	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+	require.ErrorContains(t, stopped(), "interrupted after 2 steps; checkpoint written: "+checkpoint.Dir(dir, 2))
+	trained(t, dir)
+	trained(t, whole)
+	requireSameRun(t, whole, dir, steps)
+	c := sharedContext(t)
+	defer c.Release()
+	s := prepare(t, t.TempDir())
+	e, err := NewEngine(c, s.EngineConfig(c.Device.MaxBindingBytes))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.InitDraft(ctx, e), context.Canceled)
+	require.ErrorIs(t, restore(ctx, e, load(t, checkpoint.Dir(dir, 7))), context.Canceled)
 }
 
 func TestRotationKeepsTheNewest(t *testing.T) {

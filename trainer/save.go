@@ -16,11 +16,14 @@ import (
 // The files that a run writes into its output folder beside checkpoints.
 const (
 	metricsFile = "metrics.jsonl"
+	eventsDir   = "tensorboard"
 	curvesFile  = "curves.png"
 )
 
 // save writes a checkpoint of the completed steps, and then removes old ones.
 func (r *run) save() error {
+	began := time.Now()
+	defer func() { r.progress.Saved(time.Since(began)) }()
 	if err := r.log.Sync(); err != nil {
 		return err
 	}
@@ -49,29 +52,41 @@ func (r *run) save() error {
 	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, best)
 }
 
-// interrupted writes a checkpoint, unless there is one of this step, and ends the run.
+// interrupted writes a checkpoint, unless there is one of this step, and ends the run. Before the first step there is
+// nothing that the recipe does not say.
 func (r *run) interrupted() error {
+	if r.state.Step == 0 && r.saved < 0 {
+		return fail.New(fail.Interrupted, "start the same command again", "interrupted before the first step; no checkpoint was needed")
+	}
 	if r.saved != r.state.Step {
 		if err := r.save(); err != nil {
 			return err
 		}
 	}
-	r.progress.Close()
-	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted after %d steps; checkpoint written: %s",
+	hint := "the same command goes on from there"
+	if r.opt.Fresh {
+		hint = "the same command without --fresh goes on from there"
+	}
+	return fail.New(fail.Interrupted, hint, "interrupted after %d steps; checkpoint written: %s",
 		r.state.Step, checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 }
 
 // finish draws the curves and exports the last checkpoint.
 func (r *run) finish() error {
-	if err := r.summarize(); err != nil {
-		r.printf("warning: no picture of the curves: %v", err)
-	}
+	r.drawCurves()
 	loaded, err := checkpoint.Load(checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 	if err != nil {
 		return err
 	}
 	defer loaded.Close()
 	return r.exportLoaded(loaded)
+}
+
+// drawCurves is summarize, without which a run is good all the same.
+func (r *run) drawCurves() {
+	if err := r.summarize(); err != nil {
+		r.printf("warning: no picture of the curves: %v", err)
+	}
 }
 
 // summarize draws the whole run's metrics and says what its evaluations found.

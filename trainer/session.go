@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -69,8 +70,8 @@ func ResolveTarget(r *recipe.Recipe) (*Session, error) {
 
 // Prepare makes a run ready. What is quick to check comes first: the recipe against the
 // target, the names, shapes and dtypes of the weights, the chat template, the output folder;
-// then the data.
-func Prepare(r *recipe.Recipe) (*Session, error) {
+// then the data, of whose reading progress is told where it is not nil, and which ctx ends.
+func Prepare(ctx context.Context, r *recipe.Recipe, progress data.Progress) (*Session, error) {
 	s, err := ResolveTarget(r)
 	if err != nil {
 		return nil, err
@@ -78,7 +79,10 @@ func Prepare(r *recipe.Recipe) (*Session, error) {
 	if s.Weights, err = tensors.OpenModel(s.Recipe.ModelPath); err != nil {
 		return nil, err
 	}
-	if err := errorsFirst(s.checkWeights, s.loadTemplate, s.checkOutput, s.loadData, s.loadEvaluation, s.schedules); err != nil {
+	read := func(load func(context.Context, data.Progress) error) func() error {
+		return func() error { return load(ctx, progress) }
+	}
+	if err := errorsFirst(s.checkWeights, s.loadTemplate, s.checkOutput, read(s.loadData), read(s.loadEvaluation), s.schedules); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -137,14 +141,16 @@ func (s *Session) Close() {
 	}
 }
 
-func (s *Session) loadData() error {
+func (s *Session) loadData(ctx context.Context, progress data.Progress) error {
 	r := s.Recipe
 	if s.Tokenizer.VocabSize() > s.Target.VocabSize {
 		return fail.New(fail.Other, "tokenizer.json and config.json must be of one checkpoint", "trainer: tokenizer has %d entries, the target's vocabulary %d",
 			s.Tokenizer.VocabSize(), s.Target.VocabSize)
 	}
+	opt := s.dataOptions(r.DataPath, r.SampleSize, r.BatchSize)
+	opt.Progress = progress
 	var err error
-	s.Data, err = data.Load(s.dataOptions(r.DataPath, r.SampleSize, r.BatchSize))
+	s.Data, err = data.Load(ctx, opt)
 	return err
 }
 
@@ -215,8 +221,8 @@ func (s *Session) EngineConfig(bindingBytes int64) EngineConfig {
 }
 
 // InitDraft writes the draft's initial values: drawn from the seed, or copied from the
-// target's layers where the recipe says so. Source: spec.md §5.7.
-func (s *Session) InitDraft(e *Engine) error {
+// target's layers where the recipe says so. It ends between two tensors when ctx does. Source: spec.md §5.7.
+func (s *Session) InitDraft(ctx context.Context, e *Engine) error {
 	cfg, from := s.DraftConfig(), map[string]string{}
 	if layers := s.Recipe.InitFromTargetLayers; len(layers) > 0 {
 		var err error
@@ -225,6 +231,9 @@ func (s *Session) InitDraft(e *Engine) error {
 		}
 	}
 	for _, p := range domino.Params(cfg) {
+		if err := hasEnded(ctx); err != nil {
+			return err
+		}
 		var values []float32
 		if name, ok := from[p.Name]; ok {
 			var err error

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
 	"vkdomino/internal/fail"
+	"vkdomino/model"
 	"vkdomino/ops"
+	"vkdomino/tensors"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
 )
@@ -70,19 +73,23 @@ type loopState struct {
 }
 
 // Train runs a session to its end, from what it finds in the output folder, and exports the
-// draft to output_dir/export. When ctx ends it writes a checkpoint and returns an error with
-// the code fail.Interrupted.
+// draft to output_dir/export. When ctx ends it writes a checkpoint, unless no step has been made,
+// and returns an error with the code fail.Interrupted.
 //
 // What can be known to be wrong is found before the first step, in this order: the output
 // folder is in use or cannot be written; the checkpoint is damaged, of another recipe or of
 // another draft; the plan does not fit the device's memory; the disk has no room for a checkpoint.
 func Train(ctx context.Context, s *Session, opt Options) error {
 	r := &run{Session: s, opt: opt, started: time.Now(), saved: -1}
+	_, missing := os.Stat(s.Recipe.OutputDir)
 	release, err := takeOutput(s.Recipe.OutputDir)
 	if err != nil {
 		return err
 	}
 	defer release()
+	if errors.Is(missing, fs.ErrNotExist) {
+		defer removeUnused(s.Recipe.OutputDir)
+	}
 	if opt.Fresh {
 		if err := r.setAside(); err != nil {
 			return err
@@ -99,7 +106,7 @@ func Train(ctx context.Context, s *Session, opt Options) error {
 		}
 	}
 	defer opt.Context.Release()
-	if err := r.build(loaded); err != nil {
+	if err := r.build(ctx, loaded); err != nil {
 		return err
 	}
 	if err := r.loopLogged(ctx); err != nil {
@@ -108,8 +115,9 @@ func Train(ctx context.Context, s *Session, opt Options) error {
 	return r.finish()
 }
 
-// build allocates the engine, uploads the target, and sets the draft: from the checkpoint, or initial values.
-func (r *run) build(loaded *checkpoint.Loaded) error {
+// build allocates the engine, uploads the target, and sets the draft: from the checkpoint, or initial values. It ends
+// between two tensors when ctx does.
+func (r *run) build(ctx context.Context, loaded *checkpoint.Loaded) error {
 	err := errorsFirst(r.checkMemory, r.checkSpace)
 	if err != nil {
 		return err
@@ -118,15 +126,56 @@ func (r *run) build(loaded *checkpoint.Loaded) error {
 	if r.engine, err = NewEngine(c, r.EngineConfig(c.Device.MaxBindingBytes)); err != nil {
 		return err
 	}
-	if err := r.engine.Load(r.Weights); err != nil {
+	if err := r.upload(ctx, loaded); err != nil {
+		if hasEnded(ctx) != nil {
+			return r.interrupted()
+		}
+		return err
+	}
+	return nil
+}
+
+// upload writes the weights of target and draft.
+func (r *run) upload(ctx context.Context, loaded *checkpoint.Loaded) error {
+	if err := r.engine.Load(stoppable{ctx, r.Weights}); err != nil {
 		return err
 	}
 	r.engine.Updates = r.state.UpdatesApplied
 	if loaded != nil {
 		r.printf("going on from %s", loaded.Path())
-		return restore(r.engine, loaded)
+		return restore(ctx, r.engine, loaded)
 	}
-	return r.InitDraft(r.engine)
+	return r.InitDraft(ctx, r.engine)
+}
+
+// stoppable is a target's weights whose reading ends with ctx.
+type stoppable struct {
+	ctx context.Context
+	model.Source
+}
+
+func (s stoppable) Float32(name string) ([]float32, error) {
+	if err := hasEnded(s.ctx); err != nil {
+		return nil, err
+	}
+	return s.Source.Float32(name)
+}
+
+func (s stoppable) Raw(name string) ([]byte, tensors.DType, error) {
+	if err := hasEnded(s.ctx); err != nil {
+		return nil, 0, err
+	}
+	return s.Source.Raw(name)
+}
+
+// hasEnded is ctx's error once it is done.
+func hasEnded(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+		return nil
+	}
 }
 
 // loopLogged runs the loop with its metrics and progress open.
@@ -137,6 +186,7 @@ func (r *run) loopLogged(ctx context.Context) (err error) {
 	r.printf("memory: %s planned, %s allocated", formatBytes(r.plan.Total), formatBytes(r.opt.Context.Device.Allocated()))
 	r.announceEvaluation()
 	r.progress = metrics.NewProgress(r.opt.Out, r.Total, r.state.Step, r.Recipe.LoggingSteps, r.Recipe.Progress)
+	r.progress.Pauses(r.Recipe.SaveSteps, r.Recipe.ARValidateSteps)
 	err = r.steps(ctx)
 	r.progress.Close()
 	return errors.Join(err, r.log.Close())

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -79,8 +81,16 @@ func (f *benchFlags) withDevice(cmd *cobra.Command, do func(d *vk.Device, dtype 
 	out := cmd.OutOrStdout()
 	printBenchDevice(out, device)
 	report, err := do(device, dtype, out)
-	if err != nil || f.json == "" {
+	if err != nil {
 		return err
+	}
+	return f.write(report)
+}
+
+// write writes a report to the file of --json, if there is one. Benchmarks that take long write what they have so far.
+func (f *benchFlags) write(report any) error {
+	if f.json == "" {
+		return nil
 	}
 	text, err := json.MarshalIndent(struct {
 		Command string `json:"command"`
@@ -99,6 +109,7 @@ type presetRun struct {
 	dtype  tensors.DType
 	runs   int
 	out    io.Writer
+	flags  *benchFlags
 }
 
 // presetCommand completes a command that measures the step of a preset; do returns the report.
@@ -112,7 +123,7 @@ func presetCommand(cmd *cobra.Command, runs int, do func(presetRun) (any, error)
 			return err
 		}
 		return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
-			return do(presetRun{c, p, dtype, f.runs, out})
+			return do(presetRun{c, p, dtype, f.runs, out, &f})
 		})
 	}
 	f.add(cmd, runs)
@@ -128,7 +139,7 @@ func newBenchStepCommand() *cobra.Command {
 			"Presets: " + strings.Join(bench.Names(), ", ") + ".",
 		Example: "  vkdomino bench step --preset toy\n  vkdomino bench step --preset specforge --json step.json\n  vkdomino bench step --preset toy --anchors 64",
 	}, 20, func(r presetRun) (any, error) {
-		return benchStep(r.c, r.out, r.preset, bench.StepOptions{Precision: r.dtype, Runs: r.runs, Table: true})
+		return r.step(false)
 	})
 }
 
@@ -168,22 +179,34 @@ func (s *stepFlags) preset(cmd *cobra.Command) (bench.Preset, error) {
 	return p, p.Check()
 }
 
-// benchStep says what the step will take, measures it, and prints the report.
-func benchStep(c *ops.Context, out io.Writer, p bench.Preset, opt bench.StepOptions) (any, error) {
-	m, err := bench.PlanStep(p, opt.Precision, opt.Target, c.Device.MaxBindingBytes)
+// slowStep is a step that is shown by itself when it has run, so that something is there before all have.
+const slowStep = 2 * time.Second
+
+// step says what the step will take, measures it, and prints the report: the kernels' table last, which takes a step more.
+func (r presetRun) step(target bool) (any, error) {
+	m, err := bench.PlanStep(r.preset, r.dtype, target, r.c.Device.MaxBindingBytes)
 	if err != nil {
 		return nil, err
 	}
-	printMemory(out, m)
-	if err := checkBenchMemory(m, c.Device); err != nil {
+	printMemory(r.out, m)
+	if err := checkBenchMemory(m, r.c.Device); err != nil {
 		return nil, err
 	}
-	r, err := bench.Step(c, p, opt)
+	report, err := bench.Step(r.c, r.preset, bench.StepOptions{Precision: r.dtype, Runs: r.runs, Table: true, Target: target,
+		Ran: func(n int, took time.Duration) {
+			if took >= slowStep {
+				fmt.Fprintf(r.out, "step %d took %.2f s\n", n, took.Seconds())
+			}
+		},
+		Timed: func(report *bench.StepReport) error {
+			printStep(r.out, report)
+			return r.flags.write(report)
+		}})
 	if err != nil {
 		return nil, err
 	}
-	printStep(out, r)
-	return r, nil
+	printKernels(r.out, report)
+	return report, nil
 }
 
 // checkBenchMemory refuses what the device cannot hold.
@@ -238,7 +261,7 @@ func newBenchOnlineCommand() *cobra.Command {
 			"captures, then the draft's step. Presets: " + strings.Join(bench.Names(), ", ") + ".",
 		Example: "  vkdomino bench online --preset toy\n  vkdomino bench online --preset qwen3-8b --json online.json",
 	}, 10, func(r presetRun) (any, error) {
-		return benchStep(r.c, r.out, r.preset, bench.StepOptions{Precision: r.dtype, Runs: r.runs, Table: true, Target: true})
+		return r.step(true)
 	})
 }
 
@@ -264,12 +287,10 @@ func newBenchGemmCommand() *cobra.Command {
 				if err := plan.CheckOr(c.Device.Now(), "take smaller --shapes"); err != nil {
 					return nil, err
 				}
-				r, err := bench.Gemm(c, shapes, dtype, f.runs)
-				if err != nil {
-					return nil, err
-				}
-				printGemm(out, r)
-				return r, nil
+				return bench.Gemm(c, shapes, dtype, f.runs, func(r *bench.GemmReport) error {
+					printGemm(out, r)
+					return f.write(r)
+				})
 			})
 		},
 	}

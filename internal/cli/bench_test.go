@@ -95,7 +95,24 @@ func TestBenchGemm(t *testing.T) {
 	out, err := runBench(t, "gemm", "--shapes", "16x24x32", "--runs", "1", "--precision", "f32")
 	require.NoError(t, err)
 	require.Equal(t, 3, strings.Count(out, "16x24x32 "), out)
-	require.Contains(t, out, "of peak")
+	require.Equal(t, 1, strings.Count(out, "of peak"), out)
+}
+
+// A table that grows while it is measured has its head once, and each product once.
+func TestPrintGemm(t *testing.T) {
+	var out bytes.Buffer
+	f, r := benchFlags{json: filepath.Join(t.TempDir(), "gemm.json")}, &bench.GemmReport{Precision: "bf16"}
+	for _, layout := range []string{"NT", "NN"} {
+		r.Rows = append(r.Rows, bench.GemmRow{GemmShape: bench.GemmShape{M: 16, N: 24, K: 32}, Layout: layout})
+		printGemm(&out, r)
+		require.NoError(t, f.write(r))
+		text, err := os.ReadFile(f.json)
+		require.NoError(t, err)
+		require.Equal(t, len(r.Rows), strings.Count(string(text), `"layout"`))
+	}
+	require.Equal(t, 2, strings.Count(out.String(), "16x24x32 "))
+	require.Equal(t, 1, strings.Count(out.String(), "of peak"))
+	require.NoError(t, (&benchFlags{}).write(r))
 }
 
 func TestBenchErrors(t *testing.T) {

@@ -57,7 +57,6 @@ func printStep(w io.Writer, r *bench.StepReport) {
 	}
 	fmt.Fprintf(w, "memory allocated: %s (planned %s)\n", gigabytes(r.Memory.Allocated), gigabytes(r.Memory.Planned))
 	fmt.Fprintf(w, "loss %.4f, gradient norm %.4g\n", r.Loss, r.GradNorm)
-	printKernels(w, r)
 }
 
 // printKernels is the table of where the time goes.
@@ -118,18 +117,24 @@ func number(x float64) string {
 	return fmt.Sprintf("%.4g", x)
 }
 
+// printGemm prints the last product of a report, and the head of the table above the first.
 func printGemm(w io.Writer, r *bench.GemmReport) {
+	if len(r.Rows) == 1 {
+		printGemmHead(w, r)
+	}
+	g := r.Rows[len(r.Rows)-1]
+	fmt.Fprintf(w, "%-20s %-6s %s %10.4g %7.1f%%", g.GemmShape, g.Layout, spread(g.Time), g.Tera, 100*g.Share)
+	if r.Device.CPU {
+		fmt.Fprintf(w, " %14.2f", g.PerProcessor)
+	}
+	fmt.Fprintf(w, "  %s; %s\n", g.Tile, g.Kernel)
+}
+
+func printGemmHead(w io.Writer, r *bench.GemmReport) {
 	printPeaks(w, r.Peaks)
 	fmt.Fprintf(w, "%-20s %-6s %s %10s %8s", "m x n x k, "+r.Precision, "layout", spreadHead, "TFLOP/s", "of peak")
 	if r.Device.CPU {
 		fmt.Fprintf(w, " %14s", "GF/s/core")
 	}
 	fmt.Fprintln(w, "  tile; kernel, workgroups")
-	for _, g := range r.Rows {
-		fmt.Fprintf(w, "%-20s %-6s %s %10.4g %7.1f%%", g.GemmShape, g.Layout, spread(g.Time), g.Tera, 100*g.Share)
-		if r.Device.CPU {
-			fmt.Fprintf(w, " %14.2f", g.PerProcessor)
-		}
-		fmt.Fprintf(w, "  %s; %s\n", g.Tile, g.Kernel)
-	}
 }

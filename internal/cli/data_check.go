@@ -79,7 +79,10 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags) (err error) {
 	}
 	opt.Path, opt.SeqLen, opt.SampleSize = f.data, f.seqLen, f.rows
 	opt.AnswerOnly, opt.SuperviseEndOfTurn, opt.FilterConsecutive = !f.everything, f.endOfTurn, true
-	census, err := data.TakeCensus(opt)
+	progress, end := reading()
+	opt.Progress = progress
+	census, err := data.TakeCensus(ctx, opt)
+	end()
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	r, survey, err := f.prepare(target)
+	r, survey, err := f.prepare(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -127,13 +127,15 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 }
 
 // prepare reads the whole input once, before the device is opened.
-func (f *regenerateFlags) prepare(target *pair.Target) (r evaluate.Regeneration, s evaluate.Survey, err error) {
+func (f *regenerateFlags) prepare(ctx context.Context, target *pair.Target) (r evaluate.Regeneration, s evaluate.Survey, err error) {
 	opt, err := target.Options()
 	if err != nil {
 		return r, s, err
 	}
-	opt.Path = f.data
-	if s, err = evaluate.SurveyPrompts(opt, f.rows); err != nil {
+	progress, end := reading()
+	defer end()
+	opt.Path, opt.Progress = f.data, progress
+	if s, err = evaluate.SurveyPrompts(ctx, opt, f.rows); err != nil {
 		return r, s, err
 	}
 	if most := target.Config.MaxPositions; f.maxNew > most-s.Longest {

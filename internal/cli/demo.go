@@ -52,7 +52,11 @@ func runDemo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := train(ctx, r, notices, trainFlags{}); err != nil {
+	err = train(ctx, r, notices, trainFlags{})
+	if fail.CodeOf(err) == fail.Interrupted {
+		return fail.New(fail.Interrupted, "`vkdomino demo` begins anew", "%w", err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := demoSummary(); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vkdomino/internal/fail"
 	"vkdomino/trainer"
 	"vkdomino/trainer/recipe"
 	"vkdomino/vk"
@@ -22,11 +23,18 @@ func newDoctorCommand() *cobra.Command {
 		Example: "  vkdomino doctor\n  vkdomino doctor configs/qwen3-8b.toml training.per_device_train_batch_size=2",
 		RunE: func(_ *cobra.Command, args []string) error {
 			devices, err := vk.Devices()
+			unlisted := nvidiaUnlisted(devices, nvidiaControl)
+			if err != nil && unlisted {
+				return fail.New(fail.CodeOf(err), nvidiaHint, "%w", err)
+			}
 			if err != nil {
 				return err
 			}
 			for _, d := range devices {
 				printDevice(d)
+			}
+			if unlisted {
+				fmt.Println("warning: " + nvidiaHint)
 			}
 			if len(args) == 0 {
 				return nil
@@ -34,6 +42,21 @@ func newDoctorCommand() *cobra.Command {
 			return doctorRecipe(args)
 		},
 	}
+}
+
+const (
+	nvidiaControl = "/dev/nvidiactl" // there where the kernel's part of NVIDIA's driver is
+	nvidiaHint    = "there is an NVIDIA GPU, but Vulkan lists none: start the container with NVIDIA_DRIVER_CAPABILITIES=all, or install the driver's Vulkan package (libnvidia-gl-…)"
+)
+
+// nvidiaUnlisted says whether there is an NVIDIA GPU, by the file that controls it, and Vulkan does not list it.
+func nvidiaUnlisted(devices []vk.Info, control string) bool {
+	if _, err := os.Stat(control); err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(devices, func(d vk.Info) bool {
+		return !d.CPU && strings.Contains(strings.ToLower(d.Name+" "+d.Driver), "nvidia")
+	})
 }
 
 func printDevice(d vk.Info) {

@@ -80,7 +80,7 @@ func runEval(ctx context.Context, f evalFlags) error {
 
 // measure opens what the flags name and a device, and decodes.
 func measure(ctx context.Context, f evalFlags) (result *evaluate.Result, err error) {
-	e, err := openEvaluation(f)
+	e, err := openEvaluation(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -102,18 +102,18 @@ type evaluation struct {
 }
 
 // openEvaluation reads and checks everything that needs no device.
-func openEvaluation(f evalFlags) (*evaluation, error) {
+func openEvaluation(ctx context.Context, f evalFlags) (*evaluation, error) {
 	if f.draft == "" {
 		return nil, fail.New(fail.Usage, "see `vkdomino eval --help`", "eval: want --draft, got none")
 	}
 	e := &evaluation{flags: f}
-	if err := e.open(); err != nil {
+	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.close())
 	}
 	return e, nil
 }
 
-func (e *evaluation) open() error {
+func (e *evaluation) open(ctx context.Context) error {
 	for _, path := range []string{e.flags.draft, e.flags.against} {
 		if path == "" {
 			continue
@@ -140,7 +140,9 @@ func (e *evaluation) open() error {
 			return err
 		}
 	}
-	e.prompts, err = e.target.Prompts(e.flags.data, e.flags.prompts)
+	progress, end := reading()
+	defer end()
+	e.prompts, err = e.target.Prompts(ctx, e.flags.data, e.flags.prompts, progress)
 	return err
 }
 

@@ -38,9 +38,9 @@ func TestEvalRefuses(t *testing.T) {
 		change(&f)
 		require.ErrorContains(t, f.check(), name)
 	}
-	_, err := openEvaluation(evalFlags{})
+	_, err := openEvaluation(t.Context(), evalFlags{})
 	require.ErrorContains(t, err, "want --draft")
-	_, err = openEvaluation(evalFlags{draft: t.TempDir()})
+	_, err = openEvaluation(t.Context(), evalFlags{draft: t.TempDir()})
 	require.Error(t, err)
 }
 

@@ -94,7 +94,7 @@ func runExport(ctx context.Context, w io.Writer, f exportFlags) (err error) {
 
 // checked exports with the check: all that it needs is there before anything is written.
 func (f *exportFlags) checked(ctx context.Context, w io.Writer, draft *pair.Draft, opt trainer.ExportOptions, precision tensors.DType) (err error) {
-	target, err := f.prepare(draft, &opt)
+	target, err := f.prepare(ctx, draft, &opt)
 	if err != nil {
 		return orNoCheck(err)
 	}
@@ -128,7 +128,7 @@ func (f *exportFlags) checked(ctx context.Context, w io.Writer, draft *pair.Draf
 }
 
 // prepare opens the target and reads the prompts.
-func (f *exportFlags) prepare(draft *pair.Draft, opt *trainer.ExportOptions) (*pair.Target, error) {
+func (f *exportFlags) prepare(ctx context.Context, draft *pair.Draft, opt *trainer.ExportOptions) (*pair.Target, error) {
 	r := draft.Recipe
 	dir, file := r.ModelPath, r.DataPath
 	if r.EvalData != "" {
@@ -147,7 +147,7 @@ func (f *exportFlags) prepare(draft *pair.Draft, opt *trainer.ExportOptions) (*p
 	if err != nil {
 		return nil, err
 	}
-	if opt.Check, err = trainer.NewExportCheck(target, draft, file); err != nil {
+	if opt.Check, err = trainer.NewExportCheck(ctx, target, draft, file); err != nil {
 		return nil, errors.Join(err, target.Close())
 	}
 	return target, nil
@@ -155,6 +155,9 @@ func (f *exportFlags) prepare(draft *pair.Draft, opt *trainer.ExportOptions) (*p
 
 // orNoCheck adds to the hint of what keeps the check from being made that it can be left out.
 func orNoCheck(err error) error {
+	if fail.CodeOf(err) == fail.Interrupted {
+		return err
+	}
 	const without = "export with --no-check, which does not decode"
 	if hint := fail.HintOf(err); hint != "" {
 		return fail.New(fail.CodeOf(err), hint+"; or "+without, "export check: %w", err)

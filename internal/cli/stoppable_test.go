@@ -52,3 +52,30 @@ func TestInterrupt(t *testing.T) {
 		})
 	}
 }
+
+// A signal while data is being read ends a command at once, and nothing is left behind.
+func TestInterruptWhileReading(t *testing.T) {
+	require.NoError(t, setUp())
+	row := strings.Repeat(`{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"hello"}]}`+"\n", 1<<14)
+	for _, args := range [][]string{
+		train("data.data_path=/dev/fd/3", "data.sample_size=-1"),
+		{"data", "check", "--model", filepath.Join(base, "target"), "--data", "/dev/fd/3"},
+	} {
+		cmd := command(t, t.TempDir(), args...)
+		from, to, err := os.Pipe()
+		require.NoError(t, err)
+		defer to.Close() // the end of the data never comes
+		cmd.ExtraFiles = []*os.File{from}
+		out, started := start(t, cmd)
+		require.NoError(t, from.Close())
+		_, err = to.WriteString(row) // more than a pipe holds
+		require.NoError(t, err)
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		r := finish(t, cmd, out, started)
+		require.Equal(t, int(fail.Interrupted), r.code, r.out)
+		require.Contains(t, r.out, "vkdomino: interrupted while reading /dev/fd/3\nhint: start the same command again\n")
+		left, err := os.ReadDir(cmd.Dir)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	}
+}

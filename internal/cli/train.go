@@ -20,7 +20,8 @@ func newTrainCommand() *cobra.Command {
 		Short: "Train a draft from a TOML recipe, or go on with a run",
 		Long: "Train a draft from a TOML recipe. The run goes on by itself from the newest valid checkpoint in\n" +
 			"training.output_dir; at the end the draft is exported to output_dir/export. Keys are overridden by\n" +
-			"dotted names, such as training.max_steps=200. Ctrl-C writes a checkpoint and exits with code 130.",
+			"dotted names, such as training.max_steps=200. Ctrl-C writes a checkpoint, once there is a step, and\n" +
+			"exits with code 130.",
 		Example: "  vkdomino train configs/demo.toml\n  vkdomino train configs/qwen3-8b.toml training.max_steps=2000 run.device=0\n  vkdomino train configs/demo.toml --fresh",
 		Args:    argCount(1, -1, "a recipe"),
 		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, args []string) error {
@@ -40,7 +41,9 @@ type trainFlags struct{ fresh, profile bool }
 
 // train runs a recipe that has been read.
 func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags trainFlags) (err error) {
-	session, err := trainer.Prepare(r)
+	progress, end := reading()
+	session, err := trainer.Prepare(ctx, r, progress)
+	end()
 	if err != nil {
 		return err
 	}

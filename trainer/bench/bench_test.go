@@ -1,11 +1,13 @@
 package bench
 
 import (
+	"math"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"vkdomino/domino"
 	"vkdomino/internal/testgpu"
 	"vkdomino/tensors"
 	"vkdomino/vk"
@@ -65,16 +67,38 @@ func TestStepDoesTheMinimumWork(t *testing.T) {
 	}
 }
 
+// The draft's random weights have the deviations of initial values.
+func TestDraftValues(t *testing.T) {
+	for _, c := range []struct {
+		init domino.Init
+		mean float64
+		want float64
+	}{{domino.Init{Kind: domino.InitNormal, Scale: 0.02}, 0, 0.02}, {domino.Init{Kind: domino.InitUniform, Scale: 0.3}, 0, 0.3 / math.Sqrt(3)}, {domino.Init{Kind: domino.InitOnes}, 1, 0}} {
+		v := draftValues(domino.ParamSpec{Name: "w", Shape: []int{300, 1000}, Init: c.init})
+		require.Len(t, v, 300_000)
+		sum, squares := 0.0, 0.0
+		for _, x := range v {
+			sum += float64(x)
+			squares += (float64(x) - c.mean) * (float64(x) - c.mean)
+		}
+		require.InDelta(t, c.mean, sum/3e5, 0.01*c.want+1e-9)
+		require.InDelta(t, c.want, math.Sqrt(squares/3e5), 0.01*c.want+1e-9)
+	}
+}
+
 func TestStepOnTheDevice(t *testing.T) {
 	c := testgpu.Context(t)
 	p := small(t)
 	for _, how := range []struct{ optimizer, target bool }{{true, false}, {false, false}, {true, true}} {
 		p.Optimizer = how.optimizer
-		r, err := Step(c, p, StepOptions{Precision: tensors.F32, Runs: 2, Table: true, Target: how.target})
+		var early StepReport
+		r, err := Step(c, p, StepOptions{Precision: tensors.F32, Runs: 2, Table: true, Target: how.target, Timed: func(r *StepReport) error { early = *r; return nil }})
 		require.NoError(t, err)
+		require.Equal(t, r.Total, early.Total)
+		require.Empty(t, early.Table)
 		require.Equal(t, 2, r.Total.Runs)
 		require.NotEmpty(t, r.Table)
-		require.InDelta(t, 4.85, r.Loss, 0.3, "near ln 128 with random weights")
+		require.InDelta(t, 4.85, r.Loss, 0.5, "near ln 128 with random weights")
 		require.Positive(t, r.GradNorm, "%v", how)
 		require.GreaterOrEqual(t, r.Memory.Allocated, r.Memory.Planned)
 		require.InEpsilon(t, r.Memory.Planned, r.Memory.Allocated, 0.05)

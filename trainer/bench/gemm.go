@@ -110,9 +110,9 @@ var layouts = []struct {
 	layout ops.Layout
 }{{"NT", ops.NT}, {"NN", ops.NN}, {"TN", ops.TN}}
 
-// Gemm measures the shapes in the three layouts. Nothing else must use the device meanwhile;
-// tensors of the context are released.
-func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*GemmReport, error) {
+// Gemm measures the shapes in the three layouts and calls each, which may be nil, with the report so far after every
+// product. Nothing else must use the device meanwhile; tensors of the context are released.
+func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int, each func(*GemmReport) error) (*GemmReport, error) {
 	m, err := newMeter(c, runs)
 	if err != nil {
 		return nil, err
@@ -139,6 +139,12 @@ func Gemm(c *ops.Context, shapes []GemmShape, dtype tensors.DType, runs int) (*G
 			}
 			row.Share = row.Tera / r.Peaks.Compute()
 			r.Rows = append(r.Rows, row)
+			if each == nil {
+				continue
+			}
+			if err := each(r); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return r, nil

@@ -99,9 +99,15 @@ func TestGemmShapes(t *testing.T) {
 
 func TestGemmInAllLayouts(t *testing.T) {
 	c := testgpu.Context(t)
-	r, err := Gemm(c, []GemmShape{{32, 64, 96}, {40, 24, 8}}, tensors.BF16, 1)
+	products := 0
+	r, err := Gemm(c, []GemmShape{{32, 64, 96}, {40, 24, 8}}, tensors.BF16, 1, func(r *GemmReport) error {
+		products++
+		require.Len(t, r.Rows, products)
+		return nil
+	})
 	require.NoError(t, err)
 	require.Len(t, r.Rows, 6)
+	require.Equal(t, 6, products)
 	for i, row := range r.Rows {
 		require.Equal(t, []string{"NT", "NN", "TN"}[i%3], row.Layout)
 		require.Contains(t, row.Kernel, "gemm")

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"hash/fnv"
+	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -50,6 +52,19 @@ func (s randomSource) Raw(name string) ([]byte, tensors.DType, error) {
 		return tensors.BF16Bytes(v), s.dtype, nil
 	}
 	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v)), s.dtype, nil
+}
+
+// draftValues draws a draft's tensor with the standard deviation of its initial values: normal ones, as a run has them,
+// would take minutes for 10^9 weights.
+func draftValues(spec domino.ParamSpec) []float32 {
+	std := spec.Init.Scale
+	switch spec.Init.Kind {
+	case domino.InitOnes:
+		return slices.Repeat([]float32{1}, spec.Size())
+	case domino.InitUniform:
+		std /= math.Sqrt(3)
+	}
+	return random(spec.Size(), spec.Name, std)
 }
 
 // random draws n values of a uniform distribution around 0 with a standard deviation; value i is a

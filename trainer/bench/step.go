@@ -22,6 +22,9 @@ type StepOptions struct {
 	Runs      int  // timed steps, after two that are not
 	Target    bool // with the target's forward pass
 	Table     bool // measure the kernels one by one as well
+
+	Ran   func(n int, took time.Duration) // called after each run, those that are not timed first, from 1; may be nil
+	Timed func(*StepReport) error         // called once all but the table is there; may be nil
 }
 
 // warmups is the number of steps before the timed ones: the first compiles the kernels.
@@ -100,6 +103,7 @@ type stepRun struct {
 	layout *domino.Layout
 	report *StepReport
 	next   *trainer.Prepared
+	runs   int // that have ended
 }
 
 // Step measures the training step of a preset. Nothing else must use the device meanwhile;
@@ -118,9 +122,11 @@ func Step(c *ops.Context, p Preset, opt StepOptions) (*StepReport, error) {
 	s.report.Peaks = peaks
 	defer func() { s.next.Drop() }()
 	for range warmups {
+		start := time.Now()
 		if err := s.once(); err != nil {
 			return nil, err
 		}
+		s.ran(time.Since(start))
 	}
 	c.PhaseTimes()
 	if err := s.timed(); err != nil {
@@ -130,10 +136,22 @@ func Step(c *ops.Context, p Preset, opt StepOptions) (*StepReport, error) {
 	if err := s.finite(); err != nil {
 		return nil, err
 	}
+	if opt.Timed != nil {
+		if err := opt.Timed(s.report); err != nil {
+			return nil, err
+		}
+	}
 	if opt.Table {
 		err = s.table()
 	}
 	return s.report, err
+}
+
+// ran tells of a run that has ended.
+func (s *stepRun) ran(took time.Duration) {
+	if s.runs++; s.opt.Ran != nil {
+		s.opt.Ran(s.runs, took)
+	}
 }
 
 func newStepRun(c *ops.Context, p Preset, opt StepOptions) (*stepRun, error) {
@@ -173,7 +191,7 @@ func newEngine(c *ops.Context, p Preset, opt StepOptions) (*trainer.Engine, erro
 		return nil, err
 	}
 	for _, spec := range domino.Params(p.Draft) {
-		if err := e.SetDraft(spec.Name, domino.InitValues(spec, seed)); err != nil {
+		if err := e.SetDraft(spec.Name, draftValues(spec)); err != nil {
 			return nil, err
 		}
 	}
@@ -242,6 +260,7 @@ func (s *stepRun) timed() error {
 			sum += d
 		}
 		device = append(device, sum)
+		s.ran(total[len(total)-1])
 	}
 	r := s.report
 	for name, runs := range phases {

@@ -84,7 +84,7 @@ func runEntries(outputDir string) ([]string, error) {
 		checkpoints = append(checkpoints, filepath.Base(Dir(outputDir, step)))
 	}
 	for _, e := range entries {
-		if e.Name() != lockFile && !slices.Contains(checkpoints, e.Name()) {
+		if e.Name() != LockFile && !slices.Contains(checkpoints, e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

@@ -226,6 +226,8 @@ func TestRotate(t *testing.T) {
 	}
 	require.ErrorIs(t, Rotate(dir, 1, 0), ErrCorrupt)
 	require.Len(t, dirNames(t, dir), 2, "nothing is removed where nothing verifies")
+	require.NoError(t, Rotate(dir, 2, 0), "nothing is read where nothing is to be removed")
+	require.NoError(t, Rotate(dir, 1, 1), "nor where only the best is older")
 	require.NoError(t, Rotate(t.TempDir(), 1, 0))
 }
 

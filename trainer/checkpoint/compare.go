@@ -71,19 +71,19 @@ func harmless(old, new State, key string) bool {
 	case strings.HasPrefix(key, runTable):
 		return key != keyPrecision
 	case key == keyBatch || key == keyAccum:
-		a, okA := globalBatch(old)
-		b, okB := globalBatch(new)
-		return okA && okB && a == b
+		batch, accum := old.Batches()
+		nowBatch, nowAccum := new.Batches()
+		return batch*accum != 0 && batch*accum == nowBatch*nowAccum
 	}
 	hash := contentHash(old, key)
 	return hash != "" && hash == contentHash(new, key)
 }
 
-// globalBatch is batch size times accumulation, false where one of them is no number.
-func globalBatch(s State) (int, bool) {
-	batch, errB := strconv.Atoi(s.Recipe[keyBatch])
-	accum, errA := strconv.Atoi(s.Recipe[keyAccum])
-	return batch * accum, errA == nil && errB == nil
+// Batches is batch size and accumulation of the state's recipe, 0 for what is no number.
+func (s State) Batches() (batch, accum int) {
+	batch, _ = strconv.Atoi(s.Recipe[keyBatch])
+	accum, _ = strconv.Atoi(s.Recipe[keyAccum])
+	return batch, accum
 }
 
 // contentHash is the hash of what a path in the recipe points at, "" where the key is no path or its hash unknown.

@@ -12,8 +12,10 @@ import (
 	"vkdomino/internal/fail"
 )
 
+// LockFile is what Lock makes in a folder, and leaves there.
+const LockFile = ".lock"
+
 const (
-	lockFile     = ".lock"
 	maxLockBytes = 512
 	inUseHint    = "wait for that process or stop it, or choose another training.output_dir"
 )
@@ -24,7 +26,7 @@ func Lock(outputDir string) (release func(), err error) {
 	if err := os.MkdirAll(outputDir, dirPerm); err != nil {
 		return nil, fail.New(fail.Disk, "choose a training.output_dir that can be written", "checkpoint: output folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(outputDir, lockFile), os.O_RDWR|os.O_CREATE, filePerm)
+	f, err := os.OpenFile(filepath.Join(outputDir, LockFile), os.O_RDWR|os.O_CREATE, filePerm)
 	if err != nil {
 		return nil, fail.New(fail.Disk, "choose a training.output_dir that can be written", "checkpoint: output folder: %w", err)
 	}

@@ -30,14 +30,14 @@ func TestLockSaysWhoEvenIfTheFileIsEmpty(t *testing.T) {
 	release, err := Lock(dir)
 	require.NoError(t, err)
 	defer release()
-	require.NoError(t, os.Truncate(filepath.Join(dir, lockFile), 0))
+	require.NoError(t, os.Truncate(filepath.Join(dir, LockFile), 0))
 	_, err = Lock(dir)
 	require.ErrorContains(t, err, "in use by another process")
 }
 
 func TestAStaleLockFileDoesNotMatter(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, lockFile), []byte("process 1 on a machine that is gone\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, LockFile), []byte("process 1 on a machine that is gone\n"), 0o644))
 	release, err := Lock(dir)
 	require.NoError(t, err)
 	release()
@@ -63,7 +63,7 @@ func TestSetAside(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, os.RemoveAll(aside)) })
 		require.Equal(t, []string{"checkpoint-3", "checkpoint-9", metricsFile}, dirNames(t, aside))
 		requireStep(t, Dir(aside, 3), 3)
-		require.Equal(t, []string{lockFile}, dirNames(t, dir))
+		require.Equal(t, []string{LockFile}, dirNames(t, dir))
 		require.NoError(t, Save(dir, state(3), params(3)))
 		require.NoError(t, Save(dir, state(9), params(9)))
 	}
@@ -127,7 +127,7 @@ func TestSetAsideLeavesWhatIsNoRun(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, aside)
 	}
-	require.Equal(t, []string{lockFile, "thesis.tex"}, dirNames(t, dir))
+	require.Equal(t, []string{LockFile, "thesis.tex"}, dirNames(t, dir))
 }
 
 func TestSetAsideWhereNoFolderCanBeMade(t *testing.T) {

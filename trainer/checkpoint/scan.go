@@ -72,14 +72,14 @@ func Steps(outputDir string) ([]int, error) {
 }
 
 // Rotate keeps the keepLimit newest checkpoints and that of step best, and removes the others. It does so only after
-// the newest verifies; newer ones that do not are neither counted nor touched. A keepLimit below 1 keeps all, a best
-// below 1 means that there is none.
+// the newest verifies, which is read only where something is to be removed; newer ones that do not verify are neither
+// counted nor touched. A keepLimit below 1 keeps all, a best below 1 means that there is none.
 func Rotate(outputDir string, keepLimit, best int) error {
 	if keepLimit < 1 {
 		return nil
 	}
 	steps, err := Steps(outputDir)
-	if err != nil {
+	if err != nil || !anyToRemove(steps, keepLimit, best) {
 		return err
 	}
 	var skipped []Corrupt
@@ -103,6 +103,12 @@ func Rotate(outputDir string, keepLimit, best int) error {
 		}
 	}
 	return nil
+}
+
+// anyToRemove says whether there are more checkpoints than are kept.
+func anyToRemove(steps []int, keepLimit, best int) bool {
+	old := steps[min(keepLimit, len(steps)):]
+	return len(old) > 1 || len(old) == 1 && old[0] != best
 }
 
 // Clean removes what a process that died has left half-written or half-removed in outputDir. It is called at the start

@@ -2,8 +2,10 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 )
 
@@ -11,22 +13,20 @@ import (
 // and its prompt. It returns the digest of the whole file. Refused are texts without roles
 // and rows without a turn before the first answer. An error of fn gets file and line. Of opt
 // it needs what LoadPrompts needs.
-func EachPrompt(opt Options, n int, fn func(raw []byte, p Prompt) error) (sum string, err error) {
-	return eachLine(opt.Path, n, func(line int, raw []byte) error {
+func EachPrompt(ctx context.Context, opt Options, n int, fn func(raw []byte, p Prompt) error) (sum string, err error) {
+	return eachRow(ctx, opt, n, func(raw []byte) (Prompt, error) {
 		conv, err := ParseConversation(raw)
-		if err != nil {
-			return err
+		switch {
+		case err != nil:
+		case conv.isText:
+			err = errText
+		case len(conv.Prompt().roles) == 0:
+			err = errors.New("want a turn before the first answer, got none")
+		default:
+			return opt.PromptIDs(conv)
 		}
-		if conv.isText {
-			return fmt.Errorf("want messages or conversations, got text")
-		}
-		if len(conv.Prompt().roles) == 0 {
-			return fmt.Errorf("want a turn before the first answer, got none")
-		}
-		p, err := opt.PromptIDs(conv)
-		if err != nil {
-			return err
-		}
+		return Prompt{}, err
+	}, func(line int, raw []byte, p Prompt) error {
 		p.Line = line
 		return fn(raw, p)
 	})

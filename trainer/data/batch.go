@@ -1,5 +1,10 @@
 package data
 
+import (
+	"slices"
+	"sync"
+)
+
 // mix is the SplitMix64 finaliser of spec.md §3.5.
 func mix(x uint64) uint64 {
 	x += 0x9E3779B97F4A7C15
@@ -26,6 +31,25 @@ func Order(seed uint64, epoch, n int) []int {
 		order[i], order[j] = order[j], order[i]
 	}
 	return order
+}
+
+// lastOrder keeps the order that was asked for last: the micro-batches of an epoch share one,
+// which takes tens of milliseconds to make for a million rows. Several goroutines may ask.
+type lastOrder struct {
+	mu       sync.Mutex
+	seed     uint64
+	epoch, n int
+	rows     []int // nil before the first
+}
+
+// part is Order(seed, epoch, n)[first:first+count], which the caller may change.
+func (o *lastOrder) part(seed uint64, epoch, n, first, count int) []int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rows == nil || o.seed != seed || o.epoch != epoch || o.n != n {
+		o.seed, o.epoch, o.n, o.rows = seed, epoch, n, Order(seed, epoch, n)
+	}
+	return slices.Clone(o.rows[first : first+count])
 }
 
 // Batch is B rows padded on the right to S tokens, row-major [B, S].
@@ -57,7 +81,7 @@ func (d *Dataset) Batch(index, batch int, seed uint64) Batch {
 		Lengths:   make([]int, batch),
 	}
 	first := index % perEpoch * batch
-	b.Rows = Order(seed, b.Epoch, len(d.Rows))[first : first+batch]
+	b.Rows = d.order.part(seed, b.Epoch, len(d.Rows), first, batch)
 	for i, at := range b.Rows {
 		b.fill(i, d.Rows[at], d)
 	}

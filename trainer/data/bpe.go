@@ -1,5 +1,11 @@
 package data
 
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
 // merge is one entry of the merge table: its rank and what it makes.
 type merge struct {
 	rank int32
@@ -17,22 +23,56 @@ func pairKey(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b
 // encodeWord returns the ids of one pre-tokenized word. The caller may not
 // change them.
 func (t *Tokenizer) encodeWord(word string) []int32 {
-	t.mu.RLock()
-	ids, ok := t.cache[word]
-	t.mu.RUnlock()
-	if ok {
-		return ids
+	if len(word) > cacheWordLen {
+		return t.mergeWord(word)
 	}
-	ids = t.mergeWord(word)
-	if len(word) <= cacheWordLen {
-		t.mu.Lock()
-		if len(t.cache) >= cacheWords {
-			clear(t.cache)
-		}
-		t.cache[string([]byte(word))] = ids // a copy: word may be part of a large text
-		t.mu.Unlock()
+	ids, ok := t.cache.get(word)
+	if !ok {
+		ids = t.mergeWord(word)
+		t.cache.put(word, ids)
 	}
 	return ids
+}
+
+// wordCache keeps words with their ids. Frequent words are found without a lock, for which all
+// processors would wait: known is a map that is never changed, only replaced by a larger one.
+type wordCache struct {
+	known atomic.Pointer[map[string][]int32]
+	mu    sync.Mutex
+	more  map[string][]int32 // words that known will have next
+}
+
+func newWordCache() *wordCache {
+	c := &wordCache{more: map[string][]int32{}}
+	c.known.Store(&map[string][]int32{})
+	return c
+}
+
+func (c *wordCache) get(word string) ([]int32, bool) {
+	if ids, ok := (*c.known.Load())[word]; ok {
+		return ids, true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids, ok := c.more[word]
+	return ids, ok
+}
+
+// put adds a word. known doubles when it is replaced, until both together would be too many: then the newer words stay.
+func (c *wordCache) put(word string, ids []int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.more[string([]byte(word))] = ids // a copy: word may be part of a large text
+	known := *c.known.Load()
+	if len(c.more) <= len(known) && len(c.more) < cacheWords/2 {
+		return
+	}
+	if len(known)+len(c.more) <= cacheWords {
+		maps.Copy(c.more, known)
+	}
+	next := c.more
+	c.known.Store(&next)
+	c.more = map[string][]int32{}
 }
 
 func (t *Tokenizer) mergeWord(word string) []int32 {

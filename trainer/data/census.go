@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"slices"
 
 	"vkdomino/internal/fail"
@@ -24,10 +25,16 @@ type Census struct {
 // TakeCensus reads a file as Load does, and counts. Unlike Load it takes a file of which no
 // row can be used; a row whose answers cannot be found is counted. Of opt it needs what Load
 // needs but MinRows. Source: spec.md §11.1 to §11.3.
-func TakeCensus(opt Options) (*Census, error) {
+func TakeCensus(ctx context.Context, opt Options) (*Census, error) {
 	n := &Census{Dataset: newDataset(opt.SeqLen), Roles: map[string]int{}}
-	sum, err := eachRow(opt.Path, opt.SampleSize, func(line int, conv Conversation) error {
-		return n.add(opt, line, conv)
+	sum, err := eachRow(ctx, opt, opt.SampleSize, func(raw []byte) (r encodedRow, err error) {
+		if r.conv, err = ParseConversation(raw); err == nil {
+			r.Encoded, err = opt.Encode(r.conv)
+		}
+		return r, err
+	}, func(line int, _ []byte, r encodedRow) error {
+		n.add(opt, line, r.conv, r.Encoded)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -40,37 +47,32 @@ func TakeCensus(opt Options) (*Census, error) {
 	return n, nil
 }
 
-func (n *Census) add(opt Options, line int, conv Conversation) error {
+func (n *Census) add(opt Options, line int, conv Conversation, e Encoded) {
 	for _, role := range conv.roles {
 		n.Roles[role]++
 	}
 	if conv.isText {
 		n.Texts++
 	}
-	e, err := opt.Encode(conv)
-	if err != nil {
-		return err
-	}
 	n.Tokens += len(e.IDs)
 	n.Lengths = append(n.Lengths, len(e.IDs))
 	if n.skips(conv) {
-		return nil
+		return
 	}
 	if !opt.AnswerOnly {
-		e.Mask = bytes.Repeat([]uint8{1}, len(e.IDs))
+		e.Mask = everything(e)
 	} else if e.MaskErr != nil {
 		n.Unmarked++
 		if n.UnmarkedError == nil {
 			n.UnmarkedError = rowError(opt.Path, line, e.MaskErr)
 		}
-		return nil
+		return
 	}
 	cut := min(len(e.IDs), opt.SeqLen)
 	n.AnswerTokens += bytes.Count(e.Mask, []byte{1})
 	n.CutTokens += len(e.IDs) - cut
 	n.CutAnswers += bytes.Count(e.Mask[cut:], []byte{1})
 	n.keep(opt, line, e)
-	return nil
 }
 
 // Percentile is the length of which a share q of the rows is no longer.

@@ -36,9 +36,9 @@ const (
 // A census counts what Load would use, cut and leave out, and the tokens besides.
 func TestCensus(t *testing.T) {
 	opt := censusOptions(t, censusTemplate, shortRow+userRow+longRow+lateRow)
-	n, err := TakeCensus(opt)
+	n, err := TakeCensus(t.Context(), opt)
 	require.NoError(t, err)
-	loaded, err := Load(opt)
+	loaded, err := Load(t.Context(), opt)
 	require.NoError(t, err)
 	require.Equal(t, loaded, n.Dataset, "rows, counts, cuts and digest are those of training")
 	require.Equal(t, map[string]int{"system": 1, "user": 4, "assistant": 3}, n.Roles)
@@ -73,31 +73,31 @@ func TestCensus(t *testing.T) {
 
 func TestCensusOfRowsThatTrainingRefuses(t *testing.T) {
 	opt := censusOptions(t, "{{ messages[0].content }}", shortRow+longRow)
-	n, err := TakeCensus(opt)
+	n, err := TakeCensus(t.Context(), opt)
 	require.NoError(t, err)
 	require.Equal(t, 2, n.Unmarked)
 	require.ErrorContains(t, n.UnmarkedError, "data.jsonl:1: mask: want generation blocks")
 	require.Empty(t, n.Rows)
-	_, err = Load(opt)
+	_, err = Load(t.Context(), opt)
 	require.Error(t, err)
 
 	opt.AnswerOnly = false
-	n, err = TakeCensus(opt)
+	n, err = TakeCensus(t.Context(), opt)
 	require.NoError(t, err)
 	require.Zero(t, n.Unmarked)
 	require.Equal(t, n.Tokens, n.AnswerTokens)
 }
 
 func TestCensusErrors(t *testing.T) {
-	n, err := TakeCensus(censusOptions(t, censusTemplate, "\n\n"))
+	n, err := TakeCensus(t.Context(), censusOptions(t, censusTemplate, "\n\n"))
 	require.Nil(t, n)
 	require.ErrorContains(t, err, "want at least one row, got none")
 	require.Equal(t, fail.Other, fail.CodeOf(err))
-	_, err = TakeCensus(censusOptions(t, censusTemplate, shortRow+"{}\n"))
+	_, err = TakeCensus(t.Context(), censusOptions(t, censusTemplate, shortRow+"{}\n"))
 	require.ErrorContains(t, err, "data.jsonl:2: ")
 	opt := censusOptions(t, censusTemplate, plainText)
 	opt.AnswerOnly = false
-	n, err = TakeCensus(opt)
+	n, err = TakeCensus(t.Context(), opt)
 	require.NoError(t, err)
 	require.Equal(t, 1, n.Texts)
 	require.Empty(t, n.Roles)

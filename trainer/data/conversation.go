@@ -148,6 +148,9 @@ func readTurn(turn *jinja.Dict, aliases bool) (v jinja.Value, role string, err e
 // HasAssistant reports whether some turn is the assistant's.
 func (c Conversation) HasAssistant() bool { return slices.Contains(c.roles, "assistant") }
 
+// nothingToLearn says that a row of turns has none of the assistant.
+func (c Conversation) nothingToLearn() bool { return !c.isText && !c.HasAssistant() }
+
 // Prompt returns the turns before the first one of the assistant.
 func (c Conversation) Prompt() Conversation {
 	n := slices.Index(c.roles, "assistant")

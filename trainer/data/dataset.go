@@ -2,12 +2,10 @@ package data
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"slices"
 	"strings"
 
 	"vkdomino/internal/fail"
@@ -38,7 +36,13 @@ type Options struct {
 	SuperviseEndOfTurn bool // spec.md §11.2
 	SuperviseNewline   bool // and the newline after it, as SpecForge does
 	FilterConsecutive  bool // leave out rows without two consecutive supervised tokens
+
+	Progress Progress // may be nil
 }
+
+// Progress is told after each row of a file how many there were and the share of the file, from
+// 0 to 1, that has been read: 0 where that is not known.
+type Progress func(path string, rows int, share float64)
 
 // Row is one conversation, ready to train on. LossMask is 1 where a token is
 // supervised.
@@ -59,12 +63,14 @@ type Dataset struct {
 
 	PadID   int32   // id of padding
 	PadLoss float32 // loss mask of padding: 1 where every token is supervised
+
+	order lastOrder
 }
 
-// Load reads a JSONL file. What spec.md §11.1 calls an error ends with exit
-// code 1 and names file, line, what was found and what is wanted; rows left out
-// are counted.
-func Load(opt Options) (*Dataset, error) {
+// Load reads a JSONL file, on all processors. What spec.md §11.1 calls an error ends with exit
+// code 1 and names file, line, what was found and what is wanted; rows left out are counted.
+// When ctx ends the error has the code fail.Interrupted.
+func Load(ctx context.Context, opt Options) (*Dataset, error) {
 	d := newDataset(opt.SeqLen)
 	if opt.SeqLen <= 0 || opt.SampleSize == 0 || opt.SampleSize < -1 {
 		return nil, fail.New(fail.Usage, "sample_size is -1 or positive, training_seq_len positive",
@@ -76,8 +82,11 @@ func Load(opt Options) (*Dataset, error) {
 	if !opt.AnswerOnly {
 		d.PadLoss = 1
 	}
-	sum, err := eachRow(opt.Path, opt.SampleSize, func(line int, conv Conversation) error {
-		return d.add(opt, line, conv)
+	sum, err := eachRow(ctx, opt, opt.SampleSize, opt.trainable, func(line int, _ []byte, r encodedRow) error {
+		if !d.skips(r.conv) {
+			d.keep(opt, line, r.Encoded)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -85,6 +94,30 @@ func Load(opt Options) (*Dataset, error) {
 	d.SHA256 = sum
 	return d, d.check(opt)
 }
+
+// encodedRow is a row with its tokens.
+type encodedRow struct {
+	Encoded
+	conv Conversation
+}
+
+// trainable parses a row and encodes it, if there is something in it to learn from.
+func (o Options) trainable(raw []byte) (r encodedRow, err error) {
+	if r.conv, err = ParseConversation(raw); err != nil || r.conv.nothingToLearn() {
+		return r, err
+	}
+	if r.Encoded, err = o.Encode(r.conv); err != nil {
+		return r, err
+	}
+	if o.AnswerOnly {
+		return r, r.MaskErr
+	}
+	r.Mask = everything(r.Encoded)
+	return r, nil
+}
+
+// everything is the mask with which every token is supervised.
+func everything(e Encoded) []uint8 { return bytes.Repeat([]uint8{1}, len(e.IDs)) }
 
 // newDataset has no row yet, and every reason counted 0 times.
 func newDataset(seqLen int) *Dataset {
@@ -95,43 +128,28 @@ func newDataset(seqLen int) *Dataset {
 	return d
 }
 
-func (d *Dataset) add(opt Options, line int, conv Conversation) error {
-	if d.skips(conv) {
-		return nil
-	}
-	e, err := opt.Encode(conv)
-	if err != nil {
-		return err
-	}
-	if !opt.AnswerOnly {
-		e.Mask = bytes.Repeat([]uint8{1}, len(e.IDs))
-	} else if e.MaskErr != nil {
-		return e.MaskErr
-	}
-	d.keep(opt, line, e)
-	return nil
-}
-
 // skips counts a row, and says whether it has no answer to learn from.
 func (d *Dataset) skips(conv Conversation) bool {
 	d.Read++
-	if conv.isText || conv.HasAssistant() {
+	if !conv.nothingToLearn() {
 		return false
 	}
 	d.Counts[ReasonNoAssistant]++
 	return true
 }
 
-// keep cuts an encoded row to its length and keeps it, or counts why not.
+// keep cuts an encoded row to its length and keeps a copy of that, so that what was cut takes
+// no memory, or counts why not.
 func (d *Dataset) keep(opt Options, line int, e Encoded) {
 	n := min(len(e.IDs), opt.SeqLen)
-	row := Row{IDs: e.IDs[:n:n], LossMask: e.Mask[:n:n], Line: line}
+	row := Row{IDs: e.IDs[:n], LossMask: e.Mask[:n], Line: line}
 	switch {
 	case bytes.IndexByte(row.LossMask, 1) < 0:
 		d.Counts[ReasonNothingSupervised]++
 	case opt.FilterConsecutive && !bytes.Contains(row.LossMask, []byte{1, 1}):
 		d.Counts[ReasonNoConsecutive]++
 	default:
+		row.IDs, row.LossMask = slices.Clone(row.IDs), slices.Clone(row.LossMask)
 		d.Rows = append(d.Rows, row)
 		if n < len(e.IDs) {
 			d.Cut++
@@ -173,16 +191,21 @@ type Prompt struct {
 
 // LoadPrompts reads the prompts of the first n conversations of a file, for
 // evaluation. Of opt it needs Path, Tokenizer, Template, BOS and EOS.
-func LoadPrompts(opt Options, n int) ([]Prompt, error) {
+func LoadPrompts(ctx context.Context, opt Options, n int) ([]Prompt, error) {
 	var out []Prompt
-	_, err := eachRow(opt.Path, n, func(line int, conv Conversation) error {
-		if conv.isText {
-			return fmt.Errorf("want messages or conversations, got text")
+	_, err := eachRow(ctx, opt, n, func(raw []byte) (Prompt, error) {
+		conv, err := ParseConversation(raw)
+		if err == nil && conv.isText {
+			err = errText
 		}
-		p, err := opt.PromptIDs(conv)
+		if err != nil {
+			return Prompt{}, err
+		}
+		return opt.PromptIDs(conv)
+	}, func(line int, _ []byte, p Prompt) error {
 		p.Line = line
 		out = append(out, p)
-		return err
+		return nil
 	})
 	if err == nil && len(out) == 0 {
 		err = fail.New(fail.Other, "give a file with conversations", "data: %s: want at least one conversation, got none", opt.Path)
@@ -190,21 +213,26 @@ func LoadPrompts(opt Options, n int) ([]Prompt, error) {
 	return out, err
 }
 
+// errText refuses a text where turns are wanted.
+var errText = errors.New("want messages or conversations, got text")
+
 // LoadOpenings is LoadPrompts for rows of any kind: where a row is a text, the first half of
 // its tokens is the prompt, and a row that has none, as it begins with an answer or is empty,
 // is left out.
-func LoadOpenings(opt Options, n int) ([]Prompt, error) {
+func LoadOpenings(ctx context.Context, opt Options, n int) ([]Prompt, error) {
 	var out []Prompt
-	_, err := eachRow(opt.Path, n, func(line int, conv Conversation) error {
-		if !conv.isText && len(conv.Prompt().roles) == 0 {
-			return nil
+	_, err := eachRow(ctx, opt, n, func(raw []byte) (Prompt, error) {
+		conv, err := ParseConversation(raw)
+		if err != nil || !conv.isText && len(conv.Prompt().roles) == 0 {
+			return Prompt{}, err
 		}
-		p, err := opt.opening(conv)
+		return opt.opening(conv)
+	}, func(line int, _ []byte, p Prompt) error {
 		p.Line = line
 		if len(p.IDs) > 0 {
 			out = append(out, p)
 		}
-		return err
+		return nil
 	})
 	if err == nil && len(out) == 0 {
 		err = fail.New(fail.Other, "give a file of conversations or texts", "data: %s: want a prompt in the first %d rows, got none", opt.Path, n)
@@ -228,55 +256,4 @@ func (o Options) PromptIDs(conv Conversation) (Prompt, error) {
 	}
 	ids, _, err := o.Tokenizer.Encode(r.Text)
 	return Prompt{IDs: ids, Text: r.Text}, err
-}
-
-// eachRow calls fn with the first n rows of a file, all if n is -1, and returns
-// the digest of the whole file. An error names the file and the line.
-func eachRow(path string, n int, fn func(line int, conv Conversation) error) (sum string, err error) {
-	return eachLine(path, n, func(line int, raw []byte) error {
-		conv, err := ParseConversation(raw)
-		if err != nil {
-			return err
-		}
-		return fn(line, conv)
-	})
-}
-
-// eachLine is eachRow before the row is parsed.
-func eachLine(path string, n int, fn func(line int, raw []byte) error) (sum string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %w", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %s: want a file, got a folder", path)
-	}
-	digest := sha256.New()
-	l := NewLines(io.TeeReader(f, digest))
-	for rows := 0; rows != n; {
-		raw, err := l.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil && len(raw) > 0 {
-			rows++
-			err = fn(l.line, raw)
-		}
-		if err != nil {
-			return "", rowError(path, l.line, err)
-		}
-	}
-	if _, err := io.Copy(io.Discard, l.r); err != nil { // the digest is of the whole file
-		return "", fail.New(fail.Other, "", "data: %s: %w", path, err)
-	}
-	return hex.EncodeToString(digest.Sum(nil)), nil
-}
-
-func rowError(path string, line int, err error) error {
-	hint := fail.HintOf(err)
-	if hint == "" {
-		hint = "repair the line or take it out"
-	}
-	return fail.New(fail.Other, hint, "data: %s:%d: %s", path, line, strings.TrimPrefix(err.Error(), "data: "))
 }

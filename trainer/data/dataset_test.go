@@ -102,7 +102,7 @@ func TestLoadErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			opt := testOptions(t, blockTemplate)
 			opt.Path = writeFile(t, "rows.jsonl", c.text)
-			_, err := Load(opt)
+			_, err := Load(t.Context(), opt)
 			require.ErrorContains(t, err, "data: "+opt.Path+c.want)
 			if c.name != "lone surrogate" { // the rest is the library's wording
 				require.Equal(t, "data: "+opt.Path+c.want, err.Error())
@@ -116,37 +116,37 @@ func TestLoadErrors(t *testing.T) {
 func TestLoadOtherErrors(t *testing.T) {
 	opt := testOptions(t, blockTemplate)
 	opt.Path = t.TempDir()
-	_, err := Load(opt)
+	_, err := Load(t.Context(), opt)
 	require.ErrorContains(t, err, "want a file, got a folder")
 	require.Equal(t, fail.Other, fail.CodeOf(err))
 
 	opt.Path = filepath.Join(opt.Path, "none.jsonl")
-	_, err = Load(opt)
+	_, err = Load(t.Context(), opt)
 	require.ErrorContains(t, err, "no such file")
 
 	opt.Path = writeFile(t, "rows.jsonl", goodRow+"\n"+goodRow)
 	opt.MinRows = 3
-	_, err = Load(opt)
+	_, err = Load(t.Context(), opt)
 	require.EqualError(t, err, "data: "+opt.Path+": want at least 3 usable rows, got 2: 2 of 2 rows used, 0 cut to 64 tokens; left out: none")
 
 	opt.MinRows = 1
 	opt.Template, err = NewTemplate("{{ raise_exception('no ' + messages[0].role) }}")
 	require.NoError(t, err)
-	_, err = Load(opt)
+	_, err = Load(t.Context(), opt)
 	require.EqualError(t, err, "data: "+opt.Path+":1: template: no user")
 
 	opt.Template, err = NewTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")
 	require.NoError(t, err)
-	_, err = Load(opt)
+	_, err = Load(t.Context(), opt)
 	require.ErrorContains(t, err, ":1: mask: want generation blocks in the template or the header")
 	require.Contains(t, fail.HintOf(err), "data.chat_template")
 
 	opt.Template = nil
-	_, err = Load(opt)
+	_, err = Load(t.Context(), opt)
 	require.EqualError(t, err, "data: "+opt.Path+":1: template: want one to render messages, got none: the checkpoint has no chat template")
 
 	opt.SampleSize = 0
-	_, err = Load(opt)
+	_, err = Load(t.Context(), opt)
 	require.Equal(t, fail.Usage, fail.CodeOf(err))
 }
 
@@ -164,7 +164,7 @@ func TestLoadCounts(t *testing.T) {
 	}
 	opt := testOptions(t, blockTemplate)
 	opt.Path = writeFile(t, "rows.jsonl", strings.Join(rows, "\r\n"))
-	d, err := Load(opt)
+	d, err := Load(t.Context(), opt)
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{ReasonNoAssistant: 1, ReasonNothingSupervised: 1, ReasonNoConsecutive: 1}, d.Counts)
 	require.Equal(t, "5 of 8 rows used, 1 cut to 64 tokens; left out: 1 with no assistant turn, "+
@@ -178,13 +178,13 @@ func TestLoadCounts(t *testing.T) {
 	require.Len(t, d.SHA256, 64)
 
 	opt.FilterConsecutive = false
-	other, err := Load(opt)
+	other, err := Load(t.Context(), opt)
 	require.NoError(t, err)
 	require.Len(t, other.Rows, 6)
 	require.Equal(t, d.SHA256, other.SHA256)
 
 	opt.SampleSize = 2
-	other, err = Load(opt)
+	other, err = Load(t.Context(), opt)
 	require.NoError(t, err)
 	require.Len(t, other.Rows, 2)
 	require.Equal(t, d.SHA256, other.SHA256, "the digest is of the whole file")
@@ -267,14 +267,14 @@ func TestPrompts(t *testing.T) {
 	rows := `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}` + "\n" +
 		`{"conversations":[{"from":"human","value":"d"}]}`
 	opt.Path = writeFile(t, "eval.jsonl", rows+"\n"+goodRow)
-	prompts, err := LoadPrompts(opt, 2)
+	prompts, err := LoadPrompts(t.Context(), opt, 2)
 	require.NoError(t, err)
 	require.Len(t, prompts, 2)
 	require.Equal(t, "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n", prompts[0].Text)
 	require.Equal(t, "<|im_start|>user\nd<|im_end|>\n<|im_start|>assistant\n", prompts[1].Text)
 	require.Equal(t, prompts[0].Text, opt.Tokenizer.Decode(prompts[0].IDs, false))
 	opt.Path = writeFile(t, "none.jsonl", "")
-	_, err = LoadPrompts(opt, 2)
+	_, err = LoadPrompts(t.Context(), opt, 2)
 	require.ErrorContains(t, err, "want at least one conversation, got none")
 }
 
@@ -303,6 +303,42 @@ func TestOrder(t *testing.T) {
 			require.InDelta(t, 1000, n, 150)
 		}
 	}
+}
+
+// A row does not hold on to the tokens that were cut from it.
+func TestRowsAreCopies(t *testing.T) {
+	d, e := newDataset(2), Encoded{IDs: []int32{1, 2, 3}, Mask: []uint8{1, 1, 1}}
+	d.keep(Options{SeqLen: 2}, 1, e)
+	clear(e.IDs)
+	clear(e.Mask)
+	require.Equal(t, []Row{{IDs: []int32{1, 2}, LossMask: []uint8{1, 1}, Line: 1}}, d.Rows)
+	require.Equal(t, 1, d.Cut)
+}
+
+// The micro-batches of an epoch share one order, whatever is done to what they give out.
+func TestBatchKeepsTheOrder(t *testing.T) {
+	d := &Dataset{SeqLen: 1, Rows: make([]Row, 100)}
+	order := func(seed uint64, epoch int) []int {
+		var rows []int
+		for i := range 10 {
+			b := d.Batch(10*epoch+i, 10, seed)
+			rows = append(rows, b.Rows...)
+			clear(b.Rows)
+		}
+		return rows
+	}
+	for _, c := range []struct {
+		seed  uint64
+		epoch int
+	}{{1, 0}, {1, 1}, {2, 1}, {1, 0}} {
+		require.Equal(t, Order(c.seed, c.epoch, 100), order(c.seed, c.epoch))
+	}
+	d.Batch(0, 1, 5)
+	kept := &d.order.rows[0]
+	d.Batch(1, 1, 5)
+	require.Same(t, kept, &d.order.rows[0])
+	d.Rows = d.Rows[:50]
+	require.Equal(t, Order(5, 0, 50), d.Batch(0, 50, 5).Rows)
 }
 
 func TestBatch(t *testing.T) {
@@ -352,7 +388,7 @@ func TestAllTokensSupervised(t *testing.T) {
 	opt := testOptions(t, blockTemplate)
 	opt.AnswerOnly = false
 	opt.Path = writeFile(t, "rows.jsonl", goodRow+"\n"+`{"text":"plain text, no roles"}`+"\n"+`{"messages":[{"role":"user","content":"x"}]}`)
-	d, err := Load(opt)
+	d, err := Load(t.Context(), opt)
 	require.NoError(t, err)
 	require.Len(t, d.Rows, 2)
 	require.EqualValues(t, 1, d.PadLoss)
@@ -376,7 +412,7 @@ func TestDemo(t *testing.T) {
 	tpl, err := NewTemplate(sp.ChatTemplate)
 	require.NoError(t, err)
 	require.True(t, tpl.HasGeneration())
-	d, err := Load(Options{
+	d, err := Load(t.Context(), Options{
 		Path: dir + "/train.jsonl", Tokenizer: tok, Template: tpl, EOS: sp.EOS, SeqLen: 160, SampleSize: -1,
 		MinRows: 8, AnswerOnly: true, SuperviseEndOfTurn: true, FilterConsecutive: true,
 	})

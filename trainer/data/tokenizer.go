@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"sync"
 	"unicode/utf8"
 
 	"vkdomino/internal/fail"
@@ -35,8 +34,7 @@ type Tokenizer struct {
 	trimOffsets  bool
 	prefixOffset bool
 
-	mu    sync.RWMutex
-	cache map[string][]int32
+	cache *wordCache
 }
 
 // LoadTokenizer reads a tokenizer.json. It accepts the byte-level BPE layout of
@@ -64,7 +62,7 @@ func parseTokenizer(raw []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(raw)
-	t := &Tokenizer{sha256: hex.EncodeToString(sum[:]), cache: map[string][]int32{}}
+	t := &Tokenizer{sha256: hex.EncodeToString(sum[:]), cache: newWordCache()}
 	for _, build := range []func(*tokenizerFile) error{
 		t.buildPipeline, t.buildVocab, t.buildMerges, t.buildAdded,
 	} {

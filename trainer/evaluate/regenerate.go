@@ -44,11 +44,11 @@ type Survey struct {
 
 // SurveyPrompts reads the first n rows of a data set, all for -1, and so refuses one that
 // cannot be regenerated before anything is decoded.
-func SurveyPrompts(opt data.Options, n int) (Survey, error) {
+func SurveyPrompts(ctx context.Context, opt data.Options, n int) (Survey, error) {
 	var s Survey
 	var err error
 	digest := sha256.New()
-	s.SHA256, err = data.EachPrompt(opt, n, func(raw []byte, p data.Prompt) error {
+	s.SHA256, err = data.EachPrompt(ctx, opt, n, func(raw []byte, p data.Prompt) error {
 		s.Rows++
 		if len(p.IDs) > s.Longest {
 			s.Longest, s.Line = len(p.IDs), p.Line
@@ -113,9 +113,11 @@ func Regenerate(ctx context.Context, r Regeneration) (done Regenerated, err erro
 	}
 	g.done.Resumed = len(g.lines)
 	start := time.Now()
-	_, err = data.EachPrompt(r.Data, r.Rows, g.row)
+	_, err = data.EachPrompt(ctx, r.Data, r.Rows, g.row)
 	if g.err != nil { // EachPrompt would call it an error of the input
 		err = g.err
+	} else if fail.CodeOf(err) == fail.Interrupted {
+		err = g.interrupted()
 	}
 	if err == nil {
 		err = g.flush()
@@ -177,13 +179,17 @@ func (g *regenerator) flush() error {
 		}
 	}
 	if err != nil && g.ctx.Err() != nil {
-		return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted: %d rows are written to %s", g.done.Rows, g.Out)
+		return g.interrupted()
 	}
 	if err != nil {
 		return fmt.Errorf("regenerate: from row %d on: %w", g.done.Rows+1, err)
 	}
 	g.raw, g.prompts = g.raw[:0], g.prompts[:0]
 	return nil
+}
+
+func (g *regenerator) interrupted() error {
+	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted: %d rows are written to %s", g.done.Rows, g.Out)
 }
 
 // write appends the answers up to the first that is not complete.

@@ -196,7 +196,7 @@ func TestRegenerateRefusesAnotherOutput(t *testing.T) {
 
 func TestSurveyPrompts(t *testing.T) {
 	r, _ := newRegeneration(t)
-	s, err := SurveyPrompts(r.Data, -1)
+	s, err := SurveyPrompts(t.Context(), r.Data, -1)
 	require.NoError(t, err)
 	require.Equal(t, regenerated, s.Rows)
 	require.Equal(t, 12, s.Line, "say 10 is the first of the longest")
@@ -208,7 +208,7 @@ func TestSurveyPrompts(t *testing.T) {
 		"": "want at least one conversation, got none",
 	} {
 		require.NoError(t, os.WriteFile(r.Data.Path, []byte(row+"\n"), 0o600))
-		_, err := SurveyPrompts(r.Data, -1)
+		_, err := SurveyPrompts(t.Context(), r.Data, -1)
 		require.ErrorContains(t, err, want)
 		require.Equal(t, fail.Other, fail.CodeOf(err))
 	}

@@ -3,6 +3,7 @@ package metrics
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,10 +29,31 @@ type Progress struct {
 	bar          *progressbar.ProgressBar // nil: plain lines
 	total, first int
 	loggingSteps int
-	done         int // steps of the whole run that are behind us
-	times        []time.Time
+	done         int             // steps of the whole run that are behind us
+	took         []time.Duration // of the last steps, without pauses
+	since        time.Time       // the last step, or the pause after it, ended
+	saves, evals pause
 	tau          float64 // of the last evaluation, 0 before the first
 	now          func() time.Time
+}
+
+// pause is what stops the steps every so many of them.
+type pause struct {
+	every int           // 0 for never
+	last  bool          // after the last step too
+	took  time.Duration // the last time, 0 before the first
+}
+
+// toCome is how long the pauses after step done, of total, will take.
+func (p pause) toCome(done, total int) time.Duration {
+	if p.every < 1 || done >= total {
+		return 0
+	}
+	n := total/p.every - done/p.every
+	if p.last && total%p.every != 0 {
+		n++
+	}
+	return time.Duration(n) * p.took
 }
 
 // NewProgress returns the progress of a run of total steps that begins, or goes
@@ -46,7 +68,7 @@ func NewProgress(out *os.File, total, first, loggingSteps int, enabled bool) *Pr
 // newProgress is NewProgress with the choice between bar and lines made.
 func newProgress(out *os.File, total, first, loggingSteps int, bar bool) *Progress {
 	p := &Progress{out: out, total: total, first: first, loggingSteps: loggingSteps, done: first, now: time.Now}
-	p.times = append(p.times, p.now())
+	p.since = p.now()
 	if bar && total > first {
 		p.bar = newBar(out, total, os.Getenv("NO_COLOR") == "")
 		p.drop(p.bar.Set(first))
@@ -78,7 +100,8 @@ func (p *Progress) Step(r Row, samplesPerSecond float64) {
 	defer p.mu.Unlock()
 	step, _ := r.Step()
 	p.done = step + 1
-	p.tick()
+	evaluation, _ := r.Value(EvalSeconds)
+	p.tick(time.Duration(evaluation * float64(time.Second)))
 	tau, evaluated := r.Value(EvalTau)
 	if evaluated {
 		p.tau = tau
@@ -90,11 +113,32 @@ func (p *Progress) Step(r Row, samplesPerSecond float64) {
 		}
 		return
 	}
-	p.bar.Describe(fit(barText(r, p.tau, samplesPerSecond, left), p.textColumns()))
+	p.describe(fit(barText(r, p.tau, samplesPerSecond, left), p.textColumns()))
 	p.drop(p.bar.Set(p.done))
 	if p.done >= p.total {
 		p.endBar()
 	}
+}
+
+// describe sets the bar's text without drawing it: text and count of a step are drawn together.
+func (p *Progress) describe(text string) {
+	progressbar.OptionSetVisibility(false)(p.bar)
+	p.bar.Describe(text)
+	progressbar.OptionSetVisibility(true)(p.bar)
+}
+
+// Pauses says after how many steps checkpoints and evaluations come, 0 for never, so that the time left can count them.
+func (p *Progress) Pauses(saves, evaluations int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.saves, p.evals = pause{every: saves, last: true}, pause{every: evaluations}
+}
+
+// Saved says that a checkpoint was written since the last step, and how long that took.
+func (p *Progress) Saved(took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.saves.took, p.since = took, p.now()
 }
 
 // Note prints a line of its own, above the bar where there is one.
@@ -132,19 +176,23 @@ func (p *Progress) due(step int) bool {
 	return step == p.first || step+1 >= p.total || p.loggingSteps > 0 && (step+1)%p.loggingSteps == 0
 }
 
-// tick remembers when the last rateWindow steps ended.
-func (p *Progress) tick() {
-	p.times = append(p.times, p.now())
-	if len(p.times) > rateWindow+1 {
-		p.times = p.times[1:]
+// tick remembers how long the last rateWindow steps took, without the evaluation at their end.
+func (p *Progress) tick(evaluation time.Duration) {
+	now := p.now()
+	p.took = append(p.took, max(0, now.Sub(p.since)-evaluation))
+	p.took = p.took[max(0, len(p.took)-rateWindow):]
+	p.since = now
+	if evaluation > 0 {
+		p.evals.took = evaluation
 	}
 }
 
-// timeLeft is the mean time of the last steps, times the steps to come.
+// timeLeft is the median time of the last steps, times the steps to come, and what checkpoints
+// and evaluations will take as far as one was seen.
 func (p *Progress) timeLeft() time.Duration {
-	steps := len(p.times) - 1
-	mean := float64(p.times[steps].Sub(p.times[0])) / float64(steps)
-	return time.Duration(mean * float64(max(p.total-p.done, 0)))
+	sorted := slices.Sorted(slices.Values(p.took))
+	median := sorted[(len(sorted)-1)/2] // of two the shorter: the first step compiles
+	return median*time.Duration(max(p.total-p.done, 0)) + p.saves.toCome(p.done, p.total) + p.evals.toCome(p.done, p.total)
 }
 
 // textColumns is what the terminal has left for the text behind " 35% ██████ (210/600) ".

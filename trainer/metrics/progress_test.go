@@ -29,7 +29,7 @@ func plainOutput(t *testing.T, use func(*Progress), total, first, loggingSteps i
 	p := NewProgress(out, total, first, loggingSteps, true)
 	clock := time.Unix(1000, 0)
 	p.now = func() time.Time { clock = clock.Add(2 * time.Second); return clock }
-	p.times = []time.Time{clock}
+	p.since = clock
 	use(p)
 	p.Close()
 	p.Close()
@@ -81,19 +81,44 @@ func TestPlainLineAndNote(t *testing.T) {
 	}, got)
 }
 
-func TestTimeLeftForgetsSlowBeginnings(t *testing.T) {
+// The time left follows the steps: not the first one, which compiles every kernel, nor a pause
+// for a checkpoint or an evaluation, of which those to come are counted.
+func TestTimeLeft(t *testing.T) {
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	require.NoError(t, err)
+	defer out.Close()
+	p := newProgress(out, 1000, 0, 0, false)
+	p.Pauses(30, 40)
 	clock := time.Unix(0, 0)
-	p := &Progress{total: 1000, now: func() time.Time { return clock }}
-	p.times = []time.Time{clock}
-	clock = clock.Add(time.Hour) // the first step compiles every kernel
-	p.done++
-	p.tick()
-	for range rateWindow {
+	p.now = func() time.Time { return clock }
+	p.since = clock
+	for step := range 1000 {
+		row := stepRow(step, 3)
 		clock = clock.Add(time.Second)
-		p.done++
-		p.tick()
+		if step == 0 {
+			clock = clock.Add(time.Hour)
+		}
+		done := step + 1
+		if done%40 == 0 {
+			clock = clock.Add(5 * time.Second)
+			row.SetFloat(EvalSeconds, 5)
+		}
+		p.Step(row, 1)
+		want := time.Duration(1000-done) * time.Second
+		if done > 30 && done < 1000 { // the 33 every 30 steps and one at the end
+			want += time.Duration(1000/30-done/30+1) * time.Minute
+		}
+		if done >= 40 {
+			want += time.Duration(1000/40-done/40) * 5 * time.Second
+		}
+		if done > 1 {
+			require.Equal(t, want, p.timeLeft(), "after step %d", done)
+		}
+		if done%30 == 0 {
+			clock = clock.Add(time.Minute)
+			p.Saved(time.Minute)
+		}
 	}
-	require.Equal(t, time.Duration(1000-1-rateWindow)*time.Second, p.timeLeft())
 }
 
 func TestFormatLeft(t *testing.T) {
@@ -126,6 +151,29 @@ func frames(text string) []string {
 		}
 	}
 	return out
+}
+
+// A frame's count and text are of one step.
+func TestBarTextIsOfItsStep(t *testing.T) {
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	require.NoError(t, err)
+	defer out.Close()
+	p := newProgress(out, 9, 0, 10, true)
+	for step := range 9 {
+		time.Sleep(redrawInterval / 2)
+		p.Step(stepRow(step, float64(step+1)), 1)
+	}
+	p.Close()
+	text, err := os.ReadFile(out.Name())
+	require.NoError(t, err)
+	drawn := 0
+	for _, frame := range frames(string(text))[1:] {
+		found := regexp.MustCompile(`\((\d)/9\) loss (\d)\.000`).FindStringSubmatch(frame)
+		require.NotNil(t, found, frame)
+		require.Equal(t, found[1], found[2], frame)
+		drawn++
+	}
+	require.Greater(t, drawn, 2)
 }
 
 // TestBar draws the bar into a file, whose width counts as 80 columns.

@@ -130,7 +130,7 @@ func TestTargetWithoutTokenizerOrTemplate(t *testing.T) {
 	require.Equal(t, []int32{1002}, target.Stops)
 	_, err = target.Options()
 	require.ErrorContains(t, err, "want tokenizer.json, got none")
-	_, err = target.Prompts("x.jsonl", -1)
+	_, err = target.Prompts(t.Context(), "x.jsonl", -1, nil)
 	require.ErrorContains(t, err, "want tokenizer.json, got none")
 
 	require.NoError(t, os.CopyFS(dir+"/again", os.DirFS(goldenTarget)))

@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -96,18 +97,18 @@ func (t *Target) ChatOptions() (data.Options, error) {
 
 // Prompts renders the messages before the first answer of the first n conversations of a
 // file, all of them for -1. Source: spec.md §14.4.
-func (t *Target) Prompts(path string, n int) ([][]int32, error) {
+func (t *Target) Prompts(ctx context.Context, path string, n int, progress data.Progress) ([][]int32, error) {
 	opt, err := t.Options()
 	if err != nil {
 		return nil, err
 	}
-	opt.Path = path
-	return Prompts(opt, n)
+	opt.Path, opt.Progress = path, progress
+	return Prompts(ctx, opt, n)
 }
 
 // Prompts is the ids of data.LoadPrompts.
-func Prompts(opt data.Options, n int) ([][]int32, error) {
-	list, err := data.LoadPrompts(opt, n)
+func Prompts(ctx context.Context, opt data.Options, n int) ([][]int32, error) {
+	list, err := data.LoadPrompts(ctx, opt, n)
 	if err != nil {
 		return nil, err
 	}
