@@ -155,8 +155,8 @@ func (x *ExportCheck) set(cfg domino.DraftConfig, draftTokens int, of weights) e
 func (x *ExportCheck) run(ctx context.Context, d *pair.Draft, dir string, dtype tensors.DType) (ExportReport, error) {
 	r := ExportReport{Prompts: len(x.Prompts), MaxNew: x.MaxNew, DType: dtype, TauF32: math.NaN()}
 	err := x.compare(ctx, d, dir, &r)
-	if err != nil && ctx.Err() != nil {
-		err = fail.New(fail.Interrupted, "nothing was written; export again", "trainer: export check: %w", err)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = fail.New(fail.Interrupted, "export again", "interrupted while the export was checked: nothing was written")
 	}
 	return r, err
 }

@@ -90,7 +90,7 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags) (err error) {
 	}
 	a, err := agreement(ctx, f, target, census.Rows)
 	if err != nil {
-		return err
+		return cutShort(ctx, err, "the target has not read all rows")
 	}
 	fmt.Fprintf(w, "target agreement  %.1f %%: %d of %d answer tokens are the target's own greedy choice\n", 100*a.Share(), a.Agree, a.Tokens)
 	return nil

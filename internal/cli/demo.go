@@ -27,7 +27,10 @@ func newDemoCommand() *cobra.Command {
 			"configs/demo.toml, in the folder " + demoDir + ". It begins anew each time and sets an older run aside.",
 		Example: "  vkdomino demo",
 		Args:    argCount(0, 0, "no arguments"),
-		RunE:    stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error { return runDemo(ctx) }),
+		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+			outliveReader()
+			return runDemo(ctx)
+		}),
 	}
 }
 
@@ -53,6 +56,9 @@ func runDemo(ctx context.Context) error {
 		return err
 	}
 	if err := train(ctx, r, notices, trainFlags{}); err != nil {
+		if fail.CodeOf(err) == fail.Interrupted {
+			return fail.New(fail.Interrupted, "the demo begins anew; a run of your own, such as that of configs/demo.toml, goes on", "%w", err)
+		}
 		return err
 	}
 	if err := demoSummary(); err != nil {
@@ -133,7 +139,7 @@ const demoBatch = 48
 func demoDecoding(ctx context.Context, steps int) error {
 	result, err := measure(ctx, evalFlags{draft: checkpoint.Dir(demoDir, steps), prompts: -1, batch: demoBatch, device: -1, quick: true})
 	if err != nil {
-		return err
+		return cutShort(ctx, err, "the draft is trained, but its prompts are not decoded")
 	}
 	d := result.Drafts[0]
 	fmt.Printf("\n%d new prompts decoded, %d drafted tokens a cycle\n%-28s %6s %18s %9s %9s\n", result.Prompts, d.DraftTokens,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func newEvalCommand() *cobra.Command {
 			if err := refuseZero(cmd, "prompts", "max-new-tokens"); err != nil {
 				return err
 			}
-			return runEval(ctx, f)
+			return runEval(ctx, cmd.OutOrStdout(), f)
 		}),
 	}
 	s := cmd.Flags()
@@ -64,12 +65,12 @@ func newEvalCommand() *cobra.Command {
 	return cmd
 }
 
-func runEval(ctx context.Context, f evalFlags) error {
+func runEval(ctx context.Context, w io.Writer, f evalFlags) error {
 	result, err := measure(ctx, f)
 	if err != nil {
-		return err
+		return cutShort(ctx, err, "no result was written")
 	}
-	if err := writeEval(f, result); err != nil {
+	if err := writeEval(w, f, result); err != nil {
 		return err
 	}
 	if !result.Lossless() {

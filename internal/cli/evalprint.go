@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"vkdomino/internal/atomicfile"
@@ -12,9 +11,9 @@ import (
 )
 
 // writeEval prints the tables and writes the files that were asked for.
-func writeEval(f evalFlags, r *evaluate.Result) error {
+func writeEval(out io.Writer, f evalFlags, r *evaluate.Result) error {
 	if f.json != "-" {
-		printEval(os.Stdout, r)
+		printEval(out, r)
 	}
 	if f.html != "" {
 		if err := atomicfile.Write(f.html, 0o644, func(w io.Writer) error { return writePage(w, r) }); err != nil {
@@ -30,7 +29,7 @@ func writeEval(f evalFlags, r *evaluate.Result) error {
 	}
 	text = append(text, '\n')
 	if f.json == "-" {
-		_, err = os.Stdout.Write(text)
+		_, err = out.Write(text)
 		return err
 	}
 	return atomicfile.WriteFile(f.json, text, 0o644)

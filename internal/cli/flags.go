@@ -14,9 +14,6 @@ import (
 
 // Values of flags that several commands have, checked before anything is opened.
 
-// stdoutHint is the hint of an error of standard output.
-const stdoutHint = "what reads the output has gone, or its disk is full"
-
 // helpHint is the hint that names a command's help.
 func helpHint(cmd *cobra.Command) string { return "see `" + cmd.CommandPath() + " --help`" }
 

@@ -174,6 +174,7 @@ func (s *speaker) answer(ctx context.Context, prompt []int32) (string, error) {
 	p := newPrinter(s.text, s.target, s.colours())
 	out, err := s.decode(ctx, prompt, false, p.tokens)
 	text, written := p.finish()
+	err = cutShort(ctx, err, "the answer is cut off")
 	if err != nil || written != nil {
 		return text, errors.Join(err, written)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -25,7 +26,7 @@ func newSelftestCommand() *cobra.Command {
 			"tokens, acceptance lengths, token ids and chats. Exits with 7 where a limit is not met.",
 		Example: "  vkdomino selftest\n  vkdomino selftest --precision bf16 --device 1\n  vkdomino selftest --case testdata/golden/odd-b16\n  vkdomino selftest --case testdata/golden/gen-b8",
 		Args:    argCount(0, 0, "no arguments"),
-		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			dt, err := parsePrecision(precision)
 			if err != nil {
 				return err
@@ -45,7 +46,7 @@ func newSelftestCommand() *cobra.Command {
 					dirs = append(dirs, filepath.Join(tmp, name))
 				}
 			}
-			return runSelftest(ctx, dirs, dt, device)
+			return runSelftest(ctx, cmd.OutOrStdout(), dirs, dt, device)
 		}),
 	}
 	cmd.Flags().StringVar(&dir, "case", "", "folder of a case; default: the built-in cases")
@@ -54,22 +55,22 @@ func newSelftestCommand() *cobra.Command {
 	return cmd
 }
 
-func runSelftest(ctx context.Context, dirs []string, precision tensors.DType, index int) (err error) {
+func runSelftest(ctx context.Context, w io.Writer, dirs []string, precision tensors.DType, index int) (err error) {
 	device, err := openDevice(index)
 	if err != nil {
 		return err
 	}
 	defer closeDevice(device, &err)
-	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
+	fmt.Fprintf(w, "device %d: %s, %s\n", device.Index, device.Name, device.Tier())
 	gpu, err := newContext(device) // one for all cases: compiled kernels stay
 	if err != nil {
 		return err
 	}
 	defer warnTuning(gpu)
 	failed := 0
-	for _, dir := range dirs {
+	for i, dir := range dirs {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return cutShort(ctx, ctx.Err(), fmt.Sprintf("%d of %d cases were run", i, len(dirs)))
 		}
 		c, err := selftest.OpenAny(dir)
 		if err != nil {
@@ -81,7 +82,7 @@ func runSelftest(ctx context.Context, dirs []string, precision tensors.DType, in
 		if err != nil {
 			return err
 		}
-		report.Print(os.Stdout)
+		report.Print(w)
 		if !report.OK() {
 			failed++
 		}
@@ -89,6 +90,6 @@ func runSelftest(ctx context.Context, dirs []string, precision tensors.DType, in
 	if failed > 0 {
 		return fail.New(fail.Gate, "report the device, its driver and this table", "selftest: %d of %d cases miss a limit", failed, len(dirs))
 	}
-	fmt.Printf("selftest: all %d cases within their limits\n", len(dirs))
+	fmt.Fprintf(w, "selftest: all %d cases within their limits\n", len(dirs))
 	return nil
 }
