@@ -12,13 +12,9 @@ import (
 	"slices"
 
 	"vkdomino/domino"
-	"vkdomino/internal/atomicfile"
 	"vkdomino/internal/fail"
 	"vkdomino/trainer/checkpoint"
 )
-
-// checkpointBytes is the room that a checkpoint takes for each trained element: a master and two moments, float32.
-const checkpointBytes = 3 * 4
 
 // takeOutput locks the output folder and makes sure that it can be written, so that a run does
 // not find out at its first checkpoint.
@@ -63,24 +59,6 @@ func checkWritable(dir string) error {
 	}
 	if err != nil {
 		return fail.New(fail.Disk, "choose a training.output_dir that can be written", "trainer: output folder: %w", err)
-	}
-	return nil
-}
-
-// checkSpace compares the size of a checkpoint, which is known beforehand, with the room on the disk.
-func (r *run) checkSpace() error {
-	dir := r.Recipe.OutputDir
-	var need uint64
-	for _, p := range domino.Params(r.DraftConfig()) {
-		need += checkpointBytes * uint64(p.Size())
-	}
-	free, err := atomicfile.FreeBytes(dir)
-	if err != nil {
-		return fmt.Errorf("trainer: output folder: %w", err)
-	}
-	if free < need {
-		return fail.New(fail.Disk, "free some space, or choose a training.output_dir on another disk",
-			"trainer: output folder %s: a checkpoint takes %s, the disk has %s left", dir, formatBytes(int64(need)), formatBytes(int64(free)))
 	}
 	return nil
 }

@@ -42,11 +42,7 @@ func (r *run) save() error {
 		return err
 	}
 	r.saved = st.Step
-	best := -1
-	if st.Best != nil {
-		best = st.Best.Step
-	}
-	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, best)
+	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, r.bestStep())
 }
 
 // interrupted writes a checkpoint, unless there is one of this step, and ends the run.
