@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -196,8 +197,11 @@ func brokenData() []broken {
 	return []broken{
 		{name: "data: no file", code: 1, with: []string{"data.data_path=nowhere.jsonl"}, want: []string{"nowhere.jsonl"}},
 		{name: "data: a folder", code: 1, with: []string{"data.data_path=" + base}, want: []string{base, "got a folder"}},
-		all("empty", "", "data.jsonl"),
-		all("blank lines", "\n\r\n\n", "data.jsonl"),
+		{name: "data: a pipe", code: 1, with: []string{"data.data_path=pipe"}, want: []string{"data: pipe: want a regular file"},
+			setUp: func(f folder) { require.NoError(f.t, syscall.Mkfifo(filepath.Join(f.dir, "pipe"), 0o644)) }},
+		{name: "data: a device", code: 1, with: []string{"data.data_path=/dev/null"}, want: []string{"data: /dev/null: want a regular file"}},
+		all("empty", "", "data.jsonl: want at least one row, got none"),
+		all("blank lines", "\n\r\n\n", "data.jsonl: want at least one row, got none"),
 		all("no answers", strings.Repeat(`{"messages":[{"role":"user","content":"a"}]}`+"\n", 3), "data.jsonl", "3 with no assistant turn"),
 		all("fewer rows than a batch", conversation, "data.jsonl", "want at least 2", "got 1"),
 		all("gzip", zipped.String(), "data.jsonl:1", "gzip"),

@@ -144,8 +144,16 @@ func (d *Dataset) check(opt Options) error {
 	if len(d.Rows) >= want {
 		return nil
 	}
+	if d.Read == 0 {
+		return noRow(opt.Path)
+	}
 	return fail.New(fail.Other, "give more conversations with an answer, a longer training_seq_len or a smaller batch",
 		"data: %s: want at least %d usable rows, got %d: %s", opt.Path, want, len(d.Rows), d.Summary())
+}
+
+// noRow is the error of an empty file.
+func noRow(path string) error {
+	return fail.New(fail.Other, "give a file with conversations", "data: %s: want at least one row, got none", path)
 }
 
 // Summary says in one line what was read and what was left out, by reason.
@@ -244,14 +252,11 @@ func eachRow(path string, n int, fn func(line int, conv Conversation) error) (su
 
 // eachLine is eachRow before the row is parsed.
 func eachLine(path string, n int, fn func(line int, raw []byte) error) (sum string, err error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %w", err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %s: want a file, got a folder", path)
-	}
 	digest := sha256.New()
 	l := NewLines(io.TeeReader(f, digest))
 	for rows := 0; rows != n; {
@@ -271,6 +276,20 @@ func eachLine(path string, n int, fn func(line int, raw []byte) error) (sum stri
 		return "", fail.New(fail.Other, "", "data: %s: %w", path, err)
 	}
 	return hex.EncodeToString(digest.Sum(nil)), nil
+}
+
+// openFile opens a regular file. Others have no end that can be relied on, and opening a pipe may wait for ever.
+func openFile(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s: want a file, got a folder", path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: want a regular file, got a pipe or a device", path)
+	}
+	return os.Open(path)
 }
 
 func rowError(path string, line int, err error) error {
