@@ -40,6 +40,9 @@ func newCheckCommand() *cobra.Command {
 			"  vkdomino data check --model Qwen3-0.6B --data train.jsonl --rows 200 --target-agreement",
 		Args: argCount(0, 0, "flags alone"),
 		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			if err := refuseZero(cmd, "rows"); err != nil {
+				return err
+			}
 			return runCheck(ctx, cmd.OutOrStdout(), f)
 		}),
 	}
@@ -63,15 +66,15 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags) (err error) {
 	if f.model == "" || f.data == "" {
 		return fail.New(fail.Usage, hint, "data check: want --model and --data")
 	}
-	if f.seqLen < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1 {
-		return fail.New(fail.Usage, hint, "data check: want --seq-len and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.seqLen, f.batch, f.rows)
+	if err := checkNumbers("data check", intFlag{"--seq-len", f.seqLen, 1}, intFlag{"--batch", f.batch, 1}, intFlag{"--rows", f.rows, -1}); err != nil {
+		return err
 	}
 	if f.dtype, err = parsePrecision(f.precision); err != nil {
 		return err
 	}
 	target, err := pair.OpenTarget(f.model, f.template)
 	if err != nil {
-		return err
+		return targetHint(err, "--model", f.model)
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	opt, err := target.Options()

@@ -43,6 +43,9 @@ func newRegenerateCommand() *cobra.Command {
 			"  vkdomino data regenerate --target Qwen3-0.6B --data prompts.jsonl --out train.jsonl --temperature 0.7 --top-p 0.8 --top-k 20",
 		Args: argCount(0, 0, "flags alone"),
 		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			if err := refuseZero(cmd, "rows"); err != nil {
+				return err
+			}
 			return runRegenerate(ctx, cmd.OutOrStdout(), f)
 		}),
 	}
@@ -65,11 +68,15 @@ func newRegenerateCommand() *cobra.Command {
 
 func (f *regenerateFlags) check() error {
 	const hint = "see `vkdomino data regenerate --help`"
-	switch {
-	case f.target == "" || f.data == "" || f.out == "":
+	if f.target == "" || f.data == "" || f.out == "" {
 		return fail.New(fail.Usage, hint, "data regenerate: want --target, --data and --out")
-	case f.maxNew < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1:
-		return fail.New(fail.Usage, hint, "data regenerate: want --max-new-tokens and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.maxNew, f.batch, f.rows)
+	}
+	err := checkNumbers("data regenerate", intFlag{"--max-new-tokens", f.maxNew, 1}, intFlag{"--batch", f.batch, 1}, intFlag{"--rows", f.rows, -1})
+	if err == nil {
+		err = checkOutputFile("--out", f.out)
+	}
+	if err != nil {
+		return err
 	}
 	return checkSampling(f.filter)
 }
@@ -84,7 +91,7 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	}
 	target, err := pair.OpenTarget(f.target, f.template)
 	if err != nil {
-		return err
+		return targetHint(err, "--target", f.target)
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	r, survey, err := f.prepare(target)

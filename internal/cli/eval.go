@@ -42,7 +42,7 @@ func newEvalCommand() *cobra.Command {
 			"  vkdomino eval --target Qwen3-8B --draft my-draft --against other-draft --data eval.jsonl --html eval.html",
 		Args: argCount(0, 0, "flags alone"),
 		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			if err := refuseZero(cmd, "prompts", "max-new-tokens"); err != nil {
+			if err := refuseZero(cmd, "prompts", "max-new-tokens", "draft-tokens"); err != nil {
 				return err
 			}
 			return runEval(ctx, cmd.OutOrStdout(), f)
@@ -131,7 +131,7 @@ func (e *evaluation) open() error {
 	}
 	var err error
 	if e.target, err = pair.OpenTarget(e.flags.target, e.flags.template); err != nil {
-		return err
+		return targetHint(err, "--target", e.flags.target)
 	}
 	if most := e.target.Config.MaxPositions; e.flags.maxNew > most {
 		return fail.New(fail.Usage, "lower --max-new-tokens", "eval: --max-new-tokens: want at most the target's max_position_embeddings %d, got %d", most, e.flags.maxNew)
@@ -184,11 +184,16 @@ func (f *evalFlags) check() error {
 	switch {
 	case f.target == "" || f.data == "":
 		return fail.New(fail.Usage, hint, "eval: want --target and --data, which only a checkpoint's recipe replaces")
-	case f.prompts < -1 || f.maxNew < 1 || f.batch < 1 || f.draftTokens < 0:
-		return fail.New(fail.Usage, hint, "eval: want --prompts of -1 or more, --max-new-tokens and --batch of 1 or more and --draft-tokens of 0 or more, got %d, %d, %d and %d",
-			f.prompts, f.maxNew, f.batch, f.draftTokens)
 	case f.json != "" && f.json == f.html:
 		return fail.New(fail.Usage, hint, "eval: want two files for --json and --html, got %s for both", f.json)
+	}
+	if err := checkNumbers("eval", intFlag{"--prompts", f.prompts, -1}, intFlag{"--max-new-tokens", f.maxNew, 1}, intFlag{"--batch", f.batch, 1}); err != nil {
+		return err
+	}
+	if f.draftTokens != 0 { // else what the draft says
+		if err := checkNumbers("eval", intFlag{"--draft-tokens", f.draftTokens, 1}); err != nil {
+			return err
+		}
 	}
 	if f.json != "-" {
 		if err := checkOutputFile("--json", f.json); err != nil {

@@ -27,12 +27,12 @@ func TestEvalInheritsFromTheRecipe(t *testing.T) {
 func TestEvalRefuses(t *testing.T) {
 	good := evalFlags{target: "t", data: "d", prompts: -1, maxNew: 64, precision: "bf16", batch: 1}
 	for name, change := range map[string]func(f *evalFlags){
-		"want --target": func(f *evalFlags) { f.target = "" },
-		"and --data":    func(f *evalFlags) { f.data = "" },
-		"-2, 64":        func(f *evalFlags) { f.prompts = -2 },
-		"-1, -5":        func(f *evalFlags) { f.maxNew = -5 },
-		"64, 0 and 0":   func(f *evalFlags) { f.batch = 0 },
-		"--precision":   func(f *evalFlags) { f.precision = "fp8" },
+		"want --target":                            func(f *evalFlags) { f.target = "" },
+		"and --data":                               func(f *evalFlags) { f.data = "" },
+		"--prompts: want -1 or more, got -2":       func(f *evalFlags) { f.prompts = -2 },
+		"--max-new-tokens: want 1 or more, got -5": func(f *evalFlags) { f.maxNew = -5 },
+		"--batch: want 1 or more, got 0":           func(f *evalFlags) { f.batch = 0 },
+		"--precision":                              func(f *evalFlags) { f.precision = "fp8" },
 	} {
 		f := good
 		change(&f)

@@ -101,7 +101,7 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 	}
 	s := &speaker{generateFlags: f}
 	if s.target, s.draft, err = pair.Open(f.targetDir, f.draftDir, ""); err != nil {
-		return err
+		return targetHint(err, "--target", f.targetDir)
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.target.NeedTokenizer(); err != nil {

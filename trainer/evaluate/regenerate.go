@@ -223,7 +223,7 @@ func (g *regenerator) write(answers []domino.Generation) error {
 func openOutput(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, outputError(err)
+		return nil, fail.New(fail.Disk, "name an --out that can be written", "regenerate: %w", err)
 	}
 	mine, err := atomicfile.TryLock(f)
 	if err == nil && !mine {
@@ -276,5 +276,5 @@ func torn(line []byte) bool {
 }
 
 func outputError(err error) error {
-	return fail.New(fail.Disk, "free some space, or name an --out that can be written", "regenerate: %w", err)
+	return fail.New(fail.Disk, "free some space, or name an --out on another disk", "regenerate: %w", err)
 }
