@@ -12,6 +12,7 @@ import (
 	"vkdomino/domino"
 	"vkdomino/export"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/model"
 	"vkdomino/ops"
 	"vkdomino/tensors"
@@ -54,8 +55,8 @@ func (r ExportReport) String() string {
 	if !math.IsNaN(r.TauF32) {
 		f32 = fmt.Sprintf("τ %.4f", r.TauF32)
 	}
-	return fmt.Sprintf("checked: what was read back decodes %d prompts as the checkpoint's %s weights do, %d new tokens each: τ %.4f (its f32 weights: %s)",
-		r.Prompts, strings.ToLower(r.DType.String()), r.MaxNew, r.Tau, f32)
+	return fmt.Sprintf("checked: what was read back decodes %s as the checkpoint's %s weights do, %s each: τ %.4f (its f32 weights: %s)",
+		plural.Of(r.Prompts, "prompt"), strings.ToLower(r.DType.String()), plural.Of(r.MaxNew, "new token"), r.Tau, f32)
 }
 
 // NewExportCheck is the check of exports of a draft with a target, for which Load needs a

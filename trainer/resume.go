@@ -13,6 +13,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/checkpoint"
 )
 
@@ -158,7 +159,7 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 		r.printf("warning: changed since the checkpoint: %s", d)
 	}
 	if old.TotalSteps != r.Total {
-		r.printf("warning: the run now has %d steps instead of %d: learning rate and λ follow the new number", r.Total, old.TotalSteps)
+		r.printf("warning: the run now has %s instead of %d: learning rate and λ follow the new number", plural.Of(r.Total, "step"), old.TotalSteps)
 	}
 	if err := r.checkTensors(loaded); err != nil {
 		return err
@@ -203,7 +204,7 @@ func corruptCheckpoint(loaded *checkpoint.Loaded, format string, args ...any) er
 
 // finished says that there is nothing to do, and exports where the export is missing or of an earlier checkpoint.
 func (r *run) finished(loaded *checkpoint.Loaded) error {
-	r.printf("the run in %s is finished: %d steps; --fresh begins anew", r.Recipe.OutputDir, r.state.Step)
+	r.printf("the run in %s is finished: %s; --fresh begins anew", r.Recipe.OutputDir, plural.Of(r.state.Step, "step"))
 	dir := filepath.Join(r.Recipe.OutputDir, exportDir)
 	exported, err := os.Stat(filepath.Join(dir, "config.json"))
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
 	"vkdomino/trainer/pair"
@@ -53,8 +54,8 @@ func (r *run) interrupted() error {
 		}
 	}
 	r.progress.Close()
-	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted after %d steps; checkpoint written: %s",
-		r.state.Step, checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
+	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted after %s; checkpoint written: %s",
+		plural.Of(r.state.Step, "step"), checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 }
 
 // finish draws the curves and exports the last checkpoint.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"vkdomino/domino"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/checkpoint"
 )
 
@@ -72,5 +73,5 @@ func spaceWarning(free, each, count uint64, limit int) string {
 	case limit == 1:
 		advice = "free some space"
 	}
-	return fmt.Sprintf("the run will add %d checkpoints of %s before old ones go, the disk has room for %d: %s", count, formatBytes(int64(each)), fit, advice)
+	return fmt.Sprintf("the run will add %s of %s before old ones go, the disk has room for %d: %s", plural.Of(int(count), "checkpoint"), formatBytes(int64(each)), fit, advice)
 }

@@ -301,7 +301,7 @@ func brokenCommands() []broken {
 		usage("want a recipe, got 0 arguments", "train"),
 		usage("--frsh", "train", "x.toml", "--frsh"),
 		usage("key=value", "train", recipePath(), "training.max_steps"),
-		usage("got 1 arguments", "export", "x"),
+		usage("got 1 argument\n", "export", "x"),
 		usage("int8", "selftest", "--precision", "int8"),
 		usage("want no arguments", "demo", "x"),
 		usage("--model", "data", "tokens"),

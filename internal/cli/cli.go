@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer"
 	"vkdomino/vk"
 )
@@ -77,7 +78,7 @@ func argCount(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || (most >= 0 && len(args) > most) {
 			name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
-			return fail.New(fail.Usage, helpHint(cmd), "%s: want %s, got %d arguments", name, what, len(args))
+			return fail.New(fail.Usage, helpHint(cmd), "%s: want %s, got %s", name, what, plural.Of(len(args), "argument"))
 		}
 		return nil
 	}

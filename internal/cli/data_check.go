@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/ops"
 	"vkdomino/tensors"
 	"vkdomino/trainer/data"
@@ -113,9 +114,13 @@ func printCensus(w io.Writer, path string, n *data.Census) {
 	fmt.Fprintf(w, "tokens            %d, %d of them supervised (%.1f %%)\n", n.Tokens, n.AnswerTokens, percent(n.AnswerTokens, n.Tokens))
 	fmt.Fprintf(w, "length of a row   median %d, 90 %% within %d, 99 %% within %d, longest %d\n",
 		n.Percentile(0.5), n.Percentile(0.9), n.Percentile(0.99), n.Percentile(1))
-	fmt.Fprintf(w, "cut to %-9s  %d rows lose their end: %d tokens, %d of them supervised\n", fmt.Sprint(n.SeqLen), n.Cut, n.CutTokens, n.CutAnswers)
-	fmt.Fprintf(w, "used              %d rows\n", len(n.Rows))
-	fmt.Fprintf(w, "left out          %d rows\n", n.Read-len(n.Rows)-n.Unmarked)
+	lose := "lose their end"
+	if n.Cut == 1 {
+		lose = "loses its end"
+	}
+	fmt.Fprintf(w, "cut to %-9s  %s %s: %s, %d of them supervised\n", fmt.Sprint(n.SeqLen), plural.Of(n.Cut, "row"), lose, plural.Of(n.CutTokens, "token"), n.CutAnswers)
+	fmt.Fprintf(w, "used              %s\n", plural.Of(len(n.Rows), "row"))
+	fmt.Fprintf(w, "left out          %s\n", plural.Of(n.Read-len(n.Rows)-n.Unmarked, "row"))
 	for _, reason := range slices.Sorted(maps.Keys(n.Counts)) {
 		if n.Counts[reason] > 0 {
 			fmt.Fprintf(w, "  %-6d          %s\n", n.Counts[reason], reason)

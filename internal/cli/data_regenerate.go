@@ -13,6 +13,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/ops"
 	"vkdomino/trainer"
 	"vkdomino/trainer/evaluate"
@@ -125,8 +126,9 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s: %d rows, %d of them from before; %d tokens, %.1f a second; %d answers ended at %d tokens\n",
-		f.out, done.Rows, done.Resumed, done.Tokens, float64(done.Tokens)/max(done.Seconds, 1e-9), done.Cut, f.maxNew)
+	fmt.Fprintf(w, "%s: %s, %d of them from before; %s, %.1f a second; %s ended at %s\n",
+		f.out, plural.Of(done.Rows, "row"), done.Resumed, plural.Of(done.Tokens, "token"), float64(done.Tokens)/max(done.Seconds, 1e-9),
+		plural.Of(done.Cut, "answer"), plural.Of(f.maxNew, "token"))
 	return nil
 }
 

@@ -158,5 +158,6 @@ func demoDecoding(ctx context.Context, steps int) error {
 func demoNext(steps int) {
 	fmt.Printf("\nwhat it made\n  %-40s loss and accuracy by step\n  %-40s one line a step\n  %-40s for TensorBoard\n  %-40s the newest checkpoint\n  %-40s the draft, as SpecForge and SGLang load it\n",
 		demoDir+"/curves.png", demoDir+"/metrics.jsonl", demoDir+"/tensorboard", checkpoint.Dir(demoDir, steps), demoDir+"/export")
-	fmt.Printf("\nnext\n  vkdomino doctor configs/qwen3-8b.toml    does your GPU hold the real thing?\n  vkdomino train configs/demo.toml         the same as a run of your own: stop it, start it again\n")
+	fmt.Printf("\nnext\n  %-40s does your GPU hold the real thing?\n  %-40s the same as a run of your own: stop it, start it again\n",
+		os.Args[0]+" doctor configs/qwen3-8b.toml", os.Args[0]+" train configs/demo.toml") // the program as it was called
 }

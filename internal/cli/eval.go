@@ -11,6 +11,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/model"
 	"vkdomino/ops"
 	"vkdomino/trainer/evaluate"
@@ -214,7 +215,7 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 	opt := evaluate.Options{MaxNewTokens: f.maxNew, Batch: f.batch, Stops: e.target.Stops}
 	result := &evaluate.Result{FormatVersion: evaluate.FormatVersion, Target: f.target, Data: f.data, Device: device.Name, Precision: f.precision,
 		Prompts: len(e.prompts), MaxNewTokens: f.maxNew, Batch: min(f.batch, len(e.prompts)), Resamples: evaluate.DefaultResamples}
-	fmt.Fprintf(os.Stderr, "decoding %d prompts on %s\n", len(e.prompts), device.Name)
+	fmt.Fprintf(os.Stderr, "decoding %s on %s\n", plural.Of(len(e.prompts), "prompt"), device.Name)
 	target, err := e.loadTarget(c)
 	if err != nil {
 		return nil, err

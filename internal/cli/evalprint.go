@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vkdomino/internal/atomicfile"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/evaluate"
 )
 
@@ -37,16 +38,16 @@ func writeEval(out io.Writer, f evalFlags, r *evaluate.Result) error {
 
 // printEval prints what was measured, a table for each kind of number.
 func printEval(w io.Writer, r *evaluate.Result) {
-	fmt.Fprintf(w, "target %s, %s\ndata   %s: %d prompts, %d new tokens, greedy, %d at a time, on %s\n",
-		r.Target, r.Precision, r.Data, r.Prompts, r.MaxNewTokens, r.Batch, r.Device)
+	fmt.Fprintf(w, "target %s, %s\ndata   %s: %s, %s, greedy, %d at a time, on %s\n",
+		r.Target, r.Precision, r.Data, plural.Of(r.Prompts, "prompt"), plural.Of(r.MaxNewTokens, "new token"), r.Batch, r.Device)
 	for _, d := range r.Drafts {
-		fmt.Fprintf(w, "\ndraft  %s%s: %s, block size %d, %d drafted tokens\n\n", d.Path, stepText(d.Step), d.Kind, d.BlockSize, d.DraftTokens)
+		fmt.Fprintf(w, "\ndraft  %s%s: %s, block size %d, %s\n\n", d.Path, stepText(d.Step), d.Kind, d.BlockSize, plural.Of(d.DraftTokens, "drafted token"))
 		ways := waysOf(r, d)
 		printWays(w, ways)
-		printShares(w, "cycles by accepted length, %", ways, 1, func(m *evaluate.Measure) []float64 { return shares(m.Histogram) })
+		printShares(w, "cycles by acceptance length, %", ways, 1, func(m *evaluate.Measure) []float64 { return shares(m.Histogram) })
 		printShares(w, "accepted by draft position, %", ways, 1, func(m *evaluate.Measure) []float64 { return m.Accepted })
 		p := d.Parts
-		fmt.Fprintf(w, "\na cycle's parts (%d prompts): draft %.2f ms, head %.2f ms, verify %.2f ms\n", p.Prompts, p.Draft, p.Head, p.Verify)
+		fmt.Fprintf(w, "\na cycle's parts (%s): draft %.2f ms, head %.2f ms, verify %.2f ms\n", plural.Of(p.Prompts, "prompt"), p.Draft, p.Head, p.Verify)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/ops"
 	"vkdomino/tensors"
 	"vkdomino/trainer/pair"
@@ -180,11 +181,11 @@ func (s *speaker) answer(ctx context.Context, prompt []int32) (string, error) {
 	}
 	g := out.Generations[0]
 	if s.draft == nil {
-		fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without a draft\n", len(g.Tokens), rate(out))
+		fmt.Fprintf(s.summary, "%s, %.1f tokens/s, without a draft\n", plural.Of(len(g.Tokens), "token"), rate(out))
 		return text, nil
 	}
-	fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, τ %.2f with %d drafted tokens, %d target calls\n",
-		len(g.Tokens), rate(out), domino.MeanLength(g.AcceptanceLengths), s.decoder.DraftTokens(), g.TargetCalls)
+	fmt.Fprintf(s.summary, "%s, %.1f tokens/s, τ %.2f with %s, %s\n", plural.Of(len(g.Tokens), "token"), rate(out), domino.MeanLength(g.AcceptanceLengths),
+		plural.Of(s.decoder.DraftTokens(), "drafted token"), plural.Of(g.TargetCalls, "target call"))
 	if s.compare {
 		err = s.withoutDraft(ctx, prompt, out)
 	}
@@ -199,8 +200,8 @@ func (s *speaker) withoutDraft(ctx context.Context, prompt []int32, out *domino.
 		return err
 	}
 	a := alone.Generations[0]
-	fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without the draft, %d target calls: with it %.2f times as fast\n",
-		len(a.Tokens), rate(alone), a.TargetCalls, rate(out)/rate(alone))
+	fmt.Fprintf(s.summary, "%s, %.1f tokens/s, without the draft, %s: with it %.2f times as fast\n",
+		plural.Of(len(a.Tokens), "token"), rate(alone), plural.Of(a.TargetCalls, "target call"), rate(out)/rate(alone))
 	independent := domino.Method(s.sampling) == domino.Rejection && !s.filter.Greedy()
 	if !independent && !slices.Equal(a.Tokens, out.Generations[0].Tokens) {
 		return fail.New(fail.Gate, "report the device, its driver and this command", "generate: the draft changed the target's tokens")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/internal/selftest"
 	"vkdomino/internal/selftest/cases"
 	"vkdomino/tensors"
@@ -70,7 +71,7 @@ func runSelftest(ctx context.Context, w io.Writer, dirs []string, precision tens
 	failed := 0
 	for i, dir := range dirs {
 		if ctx.Err() != nil {
-			return cutShort(ctx, ctx.Err(), fmt.Sprintf("%d of %d cases were run", i, len(dirs)))
+			return cutShort(ctx, ctx.Err(), fmt.Sprintf("%d of %s run", i, plural.Of(len(dirs), "case")))
 		}
 		c, err := selftest.OpenAny(dir)
 		if err != nil {
@@ -88,8 +89,12 @@ func runSelftest(ctx context.Context, w io.Writer, dirs []string, precision tens
 		}
 	}
 	if failed > 0 {
-		return fail.New(fail.Gate, "report the device, its driver and this table", "selftest: %d of %d cases miss a limit", failed, len(dirs))
+		return fail.New(fail.Gate, "report the device, its driver and this table", "selftest: of %s, %d missed a limit", plural.Of(len(dirs), "case"), failed)
 	}
-	fmt.Fprintf(w, "selftest: all %d cases within their limits\n", len(dirs))
+	if len(dirs) == 1 {
+		fmt.Fprintln(w, "selftest: the case is within its limits")
+	} else {
+		fmt.Fprintf(w, "selftest: all %d cases within their limits\n", len(dirs))
+	}
 	return nil
 }

@@ -31,7 +31,7 @@ func TestInterrupt(t *testing.T) {
 		{"eval --draft " + draft + " --target " + target + " --data " + data, "", "decoding", int(fail.Interrupted), "vkdomino: interrupted: no result was written\nhint: "},
 		{"generate --chat --target " + target + " --max-new-tokens 4", "hello\n", "tokens/s", int(fail.Interrupted), "vkdomino: interrupted\nhint: "},
 		{"generate --target " + target + " --prompt x --max-new-tokens 2000", "", " ", int(fail.Interrupted), "vkdomino: interrupted: the answer is cut off\nhint: "},
-		{"selftest", "", "tiny-b4 (f32)", int(fail.Interrupted), " cases were run\nhint: "},
+		{"selftest", "", "tiny-b4 (f32)", int(fail.Interrupted), " cases run\nhint: "},
 		{"data tokens --model " + target, "\"hello\"\n", "ids", killed, ""},
 	} {
 		t.Run(strings.Fields(c.args)[0], func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"vkdomino/domino"
 	"vkdomino/internal/atomicfile"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/data"
 )
 
@@ -177,7 +178,7 @@ func (g *regenerator) flush() error {
 		}
 	}
 	if err != nil && g.ctx.Err() != nil {
-		return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted: %d rows are written to %s", g.done.Rows, g.Out)
+		return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted: %s has %s", g.Out, plural.Of(g.done.Rows, "row"))
 	}
 	if err != nil {
 		return fmt.Errorf("regenerate: from row %d on: %w", g.done.Rows+1, err)
