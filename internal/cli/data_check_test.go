@@ -22,7 +22,7 @@ func TestDataCheck(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(`{"messages":[{"role":"user","content":"a"}]}`), 0o600))
 	out, err = runData(t, "", "check", "--model", demoTarget, "--data", path)
 	require.NoError(t, err)
-	require.Contains(t, out, "left out          1 rows\n  1               no assistant turn\n")
+	require.Contains(t, out, "left out          1 row\n  1               no assistant turn\n")
 }
 
 func TestDataCheckTargetAgreement(t *testing.T) {

@@ -23,10 +23,11 @@ func stoppable(do func(ctx context.Context, cmd *cobra.Command, args []string) e
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), signals...)
 		defer stop()
-		context.AfterFunc(ctx, func() {
+		unused := context.AfterFunc(ctx, func() {
 			signal.Ignore(syscall.SIGHUP)
 			stop()
 		})
+		defer unused()
 		return cutShort(ctx, do(ctx, cmd, args), "")
 	}
 }
