@@ -16,13 +16,7 @@ func (r *run) checkSpace() error {
 	for _, p := range domino.Params(r.DraftConfig()) {
 		elements += uint64(p.Size())
 	}
-	free, err := checkpoint.CheckSpace(dir, elements, r.bestStep())
-	if err != nil && r.saved >= 0 { // those that a lower limit does not keep may go first
-		if err := checkpoint.Rotate(dir, limit, r.bestStep()); err != nil {
-			return err
-		}
-		free, err = checkpoint.CheckSpace(dir, elements, r.bestStep())
-	}
+	free, err := r.roomFor(elements)
 	if err != nil {
 		return err
 	}
@@ -34,6 +28,19 @@ func (r *run) checkSpace() error {
 		r.printf("warning: %s: %s", dir, text)
 	}
 	return nil
+}
+
+// roomFor is checkpoint.CheckSpace, for which checkpoints go that a lower limit does not keep.
+func (r *run) roomFor(elements uint64) (free uint64, err error) {
+	dir := r.Recipe.OutputDir
+	free, err = checkpoint.CheckSpace(dir, elements, r.bestStep())
+	if err == nil || r.saved < 0 {
+		return free, err
+	}
+	if err := checkpoint.Rotate(dir, r.Recipe.SaveTotalLimit, r.bestStep()); err != nil {
+		return 0, err
+	}
+	return checkpoint.CheckSpace(dir, elements, r.bestStep())
 }
 
 // bestStep is the step of the best checkpoint so far, -1 where there is none.

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vkdomino/internal/fail"
+	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/recipe"
 )
 
@@ -44,4 +45,28 @@ func TestRunWarnsOfTheDisk(t *testing.T) {
 	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
 	require.Regexp(t, `(?m)^warning: .*: the run will add 2000000000 checkpoints of .* before old ones go, the disk has room for \d+: free some space, or set training.save_total_limit$`, text)
 	require.NotContains(t, trained(t, t.TempDir()), "the disk has room")
+}
+
+// Where a checkpoint does not fit, those go that the limit of now does not keep, but only beside one to go on from.
+func TestRoomForACheckpoint(t *testing.T) {
+	const huge = 1 << 50
+	dir := t.TempDir()
+	trained(t, dir, "training.save_steps=2")
+	steps := func() []int {
+		list, err := checkpoint.Steps(dir)
+		require.NoError(t, err)
+		return list
+	}
+	r := &run{Session: &Session{Recipe: &recipe.Resolved{OutputDir: dir, SaveTotalLimit: 2}}, saved: 7}
+	free, err := r.roomFor(1)
+	require.NoError(t, err)
+	require.NotZero(t, free)
+	require.Equal(t, []int{7, 6, 4, 2}, steps())
+	_, err = r.roomFor(huge)
+	require.Equal(t, fail.Disk, fail.CodeOf(err))
+	require.Equal(t, []int{7, 6}, steps())
+	r.saved, r.Recipe.SaveTotalLimit = -1, 1
+	_, err = r.roomFor(huge)
+	require.ErrorContains(t, err, "of free disk space for a checkpoint")
+	require.Equal(t, []int{7, 6}, steps())
 }
