@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,29 +12,31 @@ import (
 	"vkdomino/trainer/evaluate"
 )
 
-// writeEval prints the tables and writes the files that were asked for.
+// writeEval writes the files that were asked for, and prints the tables or the JSON. Files come first: printing ends the
+// program where its reader has gone, and a file that cannot be written is no reason not to print.
 func writeEval(out io.Writer, f evalFlags, r *evaluate.Result) error {
-	if f.json != "-" {
-		printEval(out, r)
-	}
-	if f.html != "" {
-		if err := atomicfile.Write(f.html, 0o644, func(w io.Writer) error { return writePage(w, r) }); err != nil {
-			return err
-		}
-	}
-	if f.json == "" {
-		return nil
-	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
 	text = append(text, '\n')
-	if f.json == "-" {
-		_, err = out.Write(text)
+	err = writeEvalFiles(f, r, text)
+	if f.json != "-" {
+		printEval(out, r)
 		return err
 	}
-	return atomicfile.WriteFile(f.json, text, 0o644)
+	_, printing := out.Write(text)
+	return errors.Join(err, printing)
+}
+
+func writeEvalFiles(f evalFlags, r *evaluate.Result, text []byte) (err error) {
+	if f.html != "" {
+		err = atomicfile.Write(f.html, 0o644, func(w io.Writer) error { return writePage(w, r) })
+	}
+	if f.json != "" && f.json != "-" {
+		err = errors.Join(err, atomicfile.WriteFile(f.json, text, 0o644))
+	}
+	return err
 }
 
 // printEval prints what was measured, a table for each kind of number.
