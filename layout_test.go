@@ -37,7 +37,7 @@ var layers = []struct {
 }{
 	{"leaves", []string{
 		// they know nothing of tensors and devices, so every layer may use them
-		"configs", "internal/atomicfile", "internal/draftnames", "internal/fail",
+		"configs", "internal/atomicfile", "internal/draftnames", "internal/fail", "internal/plural",
 		"internal/selftest/cases", "testdata/demo",
 		"trainer/data", "trainer/data/pyjinja", "trainer/metrics", "trainer/recipe",
 	}},

@@ -95,7 +95,7 @@ func ReadConfig(dir string) (*Config, error) {
 func readConfigFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fail.New(fail.Other, "point model.model_name_or_path at a Hugging Face checkpoint folder",
+		return nil, fail.New(fail.Other, "give the folder of a Hugging Face checkpoint",
 			"model: no config.json: %w", err)
 	}
 	if info.IsDir() || info.Size() > maxConfigBytes {

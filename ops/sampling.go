@@ -5,6 +5,10 @@ import "vkdomino/tensors"
 // greedyTemperature is the temperature below which sampling is greedy. Source: spec.md §14.3.
 const greedyTemperature = 1e-5
 
+// leastTopP is below the share of the most probable of 2^24 tokens, so that any smaller top-p keeps that one alone
+// as well; but a much smaller one is 0 as a float32, and would keep none.
+const leastTopP = 0x1p-64
+
 // Filter says how a row of logits becomes the probabilities that a token is drawn from.
 type Filter struct {
 	Temperature float64 // logits are divided by it; below 1e-5 the largest logit takes all
@@ -40,6 +44,7 @@ func (c *Context) SamplingProbs(p, logits tensors.Tensor, f Filter) {
 	if topP == 0 {
 		topP = 1
 	}
+	topP = max(topP, leastTopP)
 	for _, s := range c.chunks(logits.Rows(), cols*logits.DType.Size()) {
 		to, from := s.rows(p.View(logits.Rows(), cols)), s.rows(logits)
 		_, vector := width(cols, to, from)

@@ -65,6 +65,9 @@ func TestSamplingProbsValues(t *testing.T) {
 		{[]float32{0, float32(math.Copysign(0, -1)), 0, -90}, ops.Filter{Temperature: 1, TopK: 2}, []float64{0.5, 0.5, 0, 0}},
 		{[]float32{1e30, -1e30, 0, 1e30}, ops.Filter{Temperature: 0.5, TopP: 0.6}, []float64{0.5, 0, 0, 0.5}},
 		{[]float32{-5, -5, -5, -5}, ops.Filter{Temperature: 1, TopP: 0.5}, []float64{0.5, 0.5, 0, 0}},
+		{[]float32{1, 3, 3, 2}, ops.Filter{Temperature: 1, TopP: 1e-20}, []float64{0, 1, 0, 0}},
+		{[]float32{1, 3, 3, 2}, ops.Filter{Temperature: 1, TopP: 1e-40}, []float64{0, 1, 0, 0}}, // subnormal as a float32
+		{[]float32{1, 3, 3, 2}, ops.Filter{Temperature: 1, TopP: 1e-300}, []float64{0, 1, 0, 0}},
 	} {
 		r := newRig(t, 1)
 		x := r.tensor(tensors.F32, 0, 1, len(c.x))

@@ -11,6 +11,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/data"
 	"vkdomino/trainer/metrics"
@@ -120,8 +121,9 @@ func (r *run) atBest() bool { return r.state.Best != nil && r.state.Best.Step ==
 // announceEvaluation says what will be evaluated, and how much that is at most.
 func (r *run) announceEvaluation() {
 	if n := len(r.Eval.Prompts); n > 0 {
-		r.printf("evaluating every %d steps: %d prompts of %s, greedy, %d drafted tokens a cycle, at most %d new tokens in all",
-			r.Recipe.ARValidateSteps, n, r.Recipe.EvalData, r.Recipe.EvalDraftTokens, n*r.Recipe.EvalMaxNewTokens)
+		r.printf("evaluating every %s: %s of %s, greedy, %s a cycle, at most %s in all",
+			plural.Of(r.Recipe.ARValidateSteps, "step"), plural.Of(n, "prompt"), r.Recipe.EvalData,
+			plural.Of(r.Recipe.EvalDraftTokens, "drafted token"), plural.Of(n*r.Recipe.EvalMaxNewTokens, "new token"))
 	}
 }
 
@@ -139,7 +141,7 @@ func (r *run) summarizeEvaluations(rows []metrics.Row) {
 	if n == 0 {
 		return
 	}
-	r.printf("%d evaluations took %.1f s, %.1f %% of the run; the last τ is %.3f", n, cost, 100*cost/max(all+cost, 1e-9), last)
+	r.printf("%s took %.1f s, %.1f %% of the run; the last τ is %.3f", plural.Of(n, "evaluation"), cost, 100*cost/max(all+cost, 1e-9), last)
 	if best := r.state.Best; best != nil {
 		r.printf("the best τ is %.3f: %s", best.Tau, checkpoint.Dir(r.Recipe.OutputDir, best.Step))
 	}

@@ -12,6 +12,7 @@ import (
 	"vkdomino/domino"
 	"vkdomino/export"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/model"
 	"vkdomino/ops"
 	"vkdomino/tensors"
@@ -54,8 +55,8 @@ func (r ExportReport) String() string {
 	if !math.IsNaN(r.TauF32) {
 		f32 = fmt.Sprintf("τ %.4f", r.TauF32)
 	}
-	return fmt.Sprintf("checked: what was read back decodes %d prompts as the checkpoint's %s weights do, %d new tokens each: τ %.4f (its f32 weights: %s)",
-		r.Prompts, strings.ToLower(r.DType.String()), r.MaxNew, r.Tau, f32)
+	return fmt.Sprintf("checked: what was read back decodes %s as the checkpoint's %s weights do, %s each: τ %.4f (its f32 weights: %s)",
+		plural.Of(r.Prompts, "prompt"), strings.ToLower(r.DType.String()), plural.Of(r.MaxNew, "new token"), r.Tau, f32)
 }
 
 // NewExportCheck is the check of exports of a draft with a target, for which Load needs a
@@ -155,8 +156,8 @@ func (x *ExportCheck) set(cfg domino.DraftConfig, draftTokens int, of weights) e
 func (x *ExportCheck) run(ctx context.Context, d *pair.Draft, dir string, dtype tensors.DType) (ExportReport, error) {
 	r := ExportReport{Prompts: len(x.Prompts), MaxNew: x.MaxNew, DType: dtype, TauF32: math.NaN()}
 	err := x.compare(ctx, d, dir, &r)
-	if err != nil && ctx.Err() != nil {
-		err = fail.New(fail.Interrupted, "nothing was written; export again", "trainer: export check: %w", err)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = fail.New(fail.Interrupted, "export again", "interrupted while the export was checked: nothing was written")
 	}
 	return r, err
 }

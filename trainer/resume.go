@@ -14,13 +14,10 @@ import (
 	"strings"
 
 	"vkdomino/domino"
-	"vkdomino/internal/atomicfile"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/checkpoint"
 )
-
-// checkpointBytes is the room that a checkpoint takes for each trained element: a master and two moments, float32.
-const checkpointBytes = 3 * 4
 
 // takeOutput locks the output folder and makes sure that it can be written, so that a run does
 // not find out at its first checkpoint.
@@ -96,24 +93,6 @@ func checkWritable(dir string) error {
 	}
 	if err != nil {
 		return fail.New(fail.Disk, "choose a training.output_dir that can be written", "trainer: output folder: %w", err)
-	}
-	return nil
-}
-
-// checkSpace compares the size of a checkpoint, which is known beforehand, with the room on the disk.
-func (r *run) checkSpace() error {
-	dir := r.Recipe.OutputDir
-	var need uint64
-	for _, p := range domino.Params(r.DraftConfig()) {
-		need += checkpointBytes * uint64(p.Size())
-	}
-	free, err := atomicfile.FreeBytes(dir)
-	if err != nil {
-		return fmt.Errorf("trainer: output folder: %w", err)
-	}
-	if free < need {
-		return fail.New(fail.Disk, "free some space, or choose a training.output_dir on another disk",
-			"trainer: output folder %s: a checkpoint takes %s, the disk has %s left", dir, formatBytes(int64(need)), formatBytes(int64(free)))
 	}
 	return nil
 }
@@ -213,7 +192,7 @@ func (r *run) adopt(loaded *checkpoint.Loaded) error {
 		r.printf("warning: changed since the checkpoint: %s", d)
 	}
 	if old.TotalSteps != r.Total {
-		r.printf("warning: the run now has %d steps instead of %d: learning rate and λ follow the new number", r.Total, old.TotalSteps)
+		r.printf("warning: the run now has %s instead of %d: learning rate and λ follow the new number", plural.Of(r.Total, "step"), old.TotalSteps)
 	}
 	r.warnOfOtherSteps(old)
 	if err := r.checkTensors(loaded); err != nil {
@@ -272,7 +251,7 @@ func corruptCheckpoint(loaded *checkpoint.Loaded, format string, args ...any) er
 // finished says that there is nothing to do, and makes what a run makes at its end where it is missing or of an earlier
 // checkpoint.
 func (r *run) finished(loaded *checkpoint.Loaded) error {
-	r.printf("the run in %s is finished: %d steps; --fresh begins anew", r.Recipe.OutputDir, r.state.Step)
+	r.printf("the run in %s is finished: %s; --fresh begins anew", r.Recipe.OutputDir, plural.Of(r.state.Step, "step"))
 	if !r.renewed(curvesFile, loaded) {
 		r.drawCurves()
 	}

@@ -8,6 +8,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
 	"vkdomino/trainer/pair"
@@ -45,11 +46,7 @@ func (r *run) save() error {
 		return err
 	}
 	r.saved = st.Step
-	best := -1
-	if st.Best != nil {
-		best = st.Best.Step
-	}
-	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, best)
+	return checkpoint.Rotate(r.Recipe.OutputDir, r.Recipe.SaveTotalLimit, r.bestStep())
 }
 
 // interrupted writes a checkpoint, unless there is one of this step, and ends the run. Before the first step there is
@@ -63,12 +60,13 @@ func (r *run) interrupted() error {
 			return err
 		}
 	}
+	r.progress.Close()
 	hint := "the same command goes on from there"
 	if r.opt.Fresh {
 		hint = "the same command without --fresh goes on from there"
 	}
-	return fail.New(fail.Interrupted, hint, "interrupted after %d steps; checkpoint written: %s",
-		r.state.Step, checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
+	return fail.New(fail.Interrupted, hint, "interrupted after %s; checkpoint written: %s",
+		plural.Of(r.state.Step, "step"), checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 }
 
 // finish draws the curves and exports the last checkpoint.

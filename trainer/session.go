@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -44,7 +46,9 @@ func ResolveTarget(r *recipe.Recipe) (*Session, error) {
 	dir := r.Model.NameOrPath
 	s := &Session{}
 	var err error
-	if s.Target, err = model.ReadConfig(dir); err != nil {
+	if s.Target, err = model.ReadConfig(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fail.New(fail.CodeOf(err), "point model.model_name_or_path at the folder of a Hugging Face checkpoint", "%w", err)
+	} else if err != nil {
 		return nil, err
 	}
 	if s.Tokenizer, err = data.LoadTokenizer(filepath.Join(dir, "tokenizer.json")); err != nil {

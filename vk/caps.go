@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
+
+	"vkdomino/internal/plural"
 )
 
 // Info describes a physical device: what it is, its limits, and what it lacks.
@@ -163,7 +165,7 @@ func Devices() ([]Info, error) {
 // device that lacks nothing (discrete, integrated, virtual, other, cpu).
 func choose(list []Info, index int) (Info, error) {
 	if index >= len(list) {
-		return Info{}, fmt.Errorf("vk: device %d: there are %d devices, numbered from 0: %w", index, len(list), ErrNoDevice)
+		return Info{}, fmt.Errorf("vk: device %d: found %s, numbered from 0: %w", index, plural.Of(len(list), "device"), ErrNoDevice)
 	}
 	if index >= 0 {
 		if m := list[index].Missing; len(m) > 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/vk"
 )
 
@@ -41,7 +42,7 @@ func TestDevices(t *testing.T) {
 			require.Equal(t, d.Kind == "cpu", d.CPU)
 		}
 		_, err = vk.Open(vk.Options{Index: len(list)})
-		noDevice(t, err, fmt.Sprintf("vk: device %d: there are %d devices, numbered from 0", len(list), len(list)))
+		noDevice(t, err, fmt.Sprintf("vk: device %d: found %s, numbered from 0", len(list), plural.Of(len(list), "device")))
 		for _, d := range list { // and the failure before leaves room for the next
 			opened, err := vk.Open(vk.Options{Index: d.Index, Tier: vk.TierAuto})
 			if len(d.Missing) > 0 {
@@ -71,7 +72,7 @@ func TestChoose(t *testing.T) {
 		{[]vk.Info{cpu, discrete}, 0, "c"},
 		{[]vk.Info{old}, 0, "vk: device 0 (o) lacks this, that"},
 		{[]vk.Info{old}, -1, "o lacks this, that"},
-		{[]vk.Info{cpu}, 7, "device 7: there are 1 devices"},
+		{[]vk.Info{cpu}, 7, "device 7: found 1 device, numbered from 0"},
 	} {
 		got, err := vk.Choose(c.list, c.index)
 		if err != nil {

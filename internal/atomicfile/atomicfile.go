@@ -62,9 +62,9 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 func Write(path string, perm fs.FileMode, write func(w io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+tmpSuffix)
 	if err != nil {
-		return diskError(err)
+		return diskError(nameOf(path, err))
 	}
-	if err := fill(f, perm, write); err != nil {
+	if err := fill(f, path, perm, write); err != nil {
 		f.Close()
 		return errors.Join(err, removeFile(f.Name()))
 	}
@@ -74,9 +74,18 @@ func Write(path string, perm fs.FileMode, write func(w io.Writer) error) error {
 	return syncPath(filepath.Dir(path))
 }
 
-// fill runs write on f, then sets the permissions, syncs and closes it.
-func fill(f *os.File, perm fs.FileMode, write func(w io.Writer) error) error {
-	w := &diskWriter{w: f}
+// nameOf is err of the temporary file of path with the name that the user knows.
+func nameOf(path string, err error) error {
+	var e *fs.PathError
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &fs.PathError{Op: e.Op, Path: path, Err: e.Err}
+}
+
+// fill runs write on the temporary file f of path, then sets the permissions, syncs and closes it.
+func fill(f *os.File, path string, perm fs.FileMode, write func(w io.Writer) error) error {
+	w := &diskWriter{w: f, path: path}
 	if err := write(w); err != nil {
 		if w.err != nil && fail.CodeOf(err) == fail.Other {
 			return fail.New(fail.Disk, diskHint, "%w", err)
@@ -88,7 +97,7 @@ func fill(f *os.File, perm fs.FileMode, write func(w io.Writer) error) error {
 	}
 	for _, step := range []func() error{func() error { return f.Chmod(perm) }, f.Sync, f.Close} {
 		if err := step(); err != nil {
-			return diskError(err)
+			return diskError(nameOf(path, err))
 		}
 	}
 	return nil
@@ -96,8 +105,9 @@ func fill(f *os.File, perm fs.FileMode, write func(w io.Writer) error) error {
 
 // diskWriter remembers the first error of w, so that it can be told from an error of who writes.
 type diskWriter struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	path string // for its errors
+	err  error
 }
 
 func (d *diskWriter) Write(p []byte) (int, error) {
@@ -106,9 +116,9 @@ func (d *diskWriter) Write(p []byte) (int, error) {
 	}
 	n, err := d.w.Write(p)
 	if err != nil {
-		d.err = err
+		d.err = nameOf(d.path, err)
 	}
-	return n, err
+	return n, d.err
 }
 
 // WriteDir makes the directory final out of what write puts into a directory called scratch beside it, atomically. The

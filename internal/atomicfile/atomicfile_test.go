@@ -84,8 +84,9 @@ func fillErr(t *testing.T, write func(io.Writer) error) error {
 		t.Fatalf("this test needs /dev/full: %v", err)
 	}
 	defer f.Close()
-	err = fill(f, 0o644, write)
-	require.Error(t, err)
+	err = fill(f, "out.json", 0o644, write)
+	require.ErrorContains(t, err, "write out.json: no space left on device")
+	require.NotContains(t, err.Error(), f.Name())
 	return err
 }
 
@@ -93,6 +94,7 @@ func TestWriteIntoAMissingFolder(t *testing.T) {
 	err := WriteFile(filepath.Join(t.TempDir(), "no", "a"), nil, 0o644)
 	require.Equal(t, fail.Disk, fail.CodeOf(err))
 	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, filepath.Join("no", "a")+": ")
 }
 
 func TestWriteDir(t *testing.T) {

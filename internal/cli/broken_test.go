@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -152,7 +153,7 @@ func both(edit func(f folder, dir string)) func(f folder) {
 func brokenTargets() []broken {
 	const weights, tokenizer, config = "target/model.safetensors", "target/tokenizer.json", "target/config.json"
 	return []broken{
-		{name: "target: no folder", code: 1, with: []string{"model.model_name_or_path=nowhere"}, want: []string{"nowhere/config.json"}},
+		{name: "target: no folder", code: 1, with: []string{"model.model_name_or_path=nowhere"}, want: []string{"nowhere/config.json", "hint: point model.model_name_or_path at"}},
 		{name: "target: a file", code: 1, with: []string{"model.model_name_or_path=" + recipePath()}, want: []string{"recipe.toml/config.json"}},
 		target("no config", func(f folder) { f.remove(config) }, 1, config),
 		target("cut config", func(f folder) { f.cut(config, 200) }, 1, config, "not a JSON object"),
@@ -196,8 +197,11 @@ func brokenData() []broken {
 	return []broken{
 		{name: "data: no file", code: 1, with: []string{"data.data_path=nowhere.jsonl"}, want: []string{"nowhere.jsonl"}},
 		{name: "data: a folder", code: 1, with: []string{"data.data_path=" + base}, want: []string{base, "got a folder"}},
-		all("empty", "", "data.jsonl"),
-		all("blank lines", "\n\r\n\n", "data.jsonl"),
+		{name: "data: a pipe", code: 1, with: []string{"data.data_path=pipe"}, want: []string{"data: pipe: want a regular file"},
+			setUp: func(f folder) { require.NoError(f.t, syscall.Mkfifo(filepath.Join(f.dir, "pipe"), 0o644)) }},
+		{name: "data: a device", code: 1, with: []string{"data.data_path=/dev/null"}, want: []string{"data: /dev/null: want a regular file"}},
+		all("empty", "", "data.jsonl: want at least one row, got none"),
+		all("blank lines", "\n\r\n\n", "data.jsonl: want at least one row, got none"),
 		all("no answers", strings.Repeat(`{"messages":[{"role":"user","content":"a"}]}`+"\n", 3), "data.jsonl", "3 with no assistant turn"),
 		all("fewer rows than a batch", conversation, "data.jsonl", "want at least 2", "got 1"),
 		all("gzip", zipped.String(), "data.jsonl:1", "gzip"),
@@ -297,7 +301,7 @@ func brokenCommands() []broken {
 		usage("want a recipe, got 0 arguments", "train"),
 		usage("--frsh", "train", "x.toml", "--frsh"),
 		usage("key=value", "train", recipePath(), "training.max_steps"),
-		usage("got 1 arguments", "export", "x"),
+		usage("got 1 argument\n", "export", "x"),
 		usage("int8", "selftest", "--precision", "int8"),
 		usage("want no arguments", "demo", "x"),
 		usage("--model", "data", "tokens"),
@@ -345,10 +349,14 @@ func brokenValues() []broken {
 		eval(2, "--prompts: want anything but 0", "--prompts", "0"),
 		eval(2, "--max-new-tokens: want anything but 0", "--max-new-tokens", "0"),
 		eval(2, "want at most the target's max_position_embeddings 2048", "--prompts", "1", "--max-new-tokens", huge),
+		eval(2, "--draft-tokens: want anything but 0", "--draft-tokens", "0"),
+		eval(2, "eval: --draft-tokens: want 1 or more, got -1\n", "--draft-tokens", "-1"),
+		eval(2, "eval: --batch: want 1 or more, got 0\n", "--batch", "0"),
+		eval(1, "give the folder of a Hugging Face checkpoint with --target\n", "--target", "nosuch"),
 		eval(2, "--device: want a number from 0, or -1", "--device", "-7"),
 		eval(2, "--json: want a file, got the folder folder", "--json", "folder"),
-		eval(5, "--html: stat nowhere/", "--html", "nowhere/x.html"),
-		eval(5, "--html: stat file/", "--html", "file/x.html"),
+		eval(5, "--html: nowhere/x.html: its folder: no such file or directory", "--html", "nowhere/x.html"),
+		eval(5, "--html: file/x.html: its folder: not a directory", "--html", "file/x.html"),
 		eval(2, "want two files for --json and --html, got same", "--json", "same", "--html", "same"),
 		eval(2, "--precision: want bf16 or f32", "--precision", "fp8"),
 		eval(1, "folder: want a file, got a folder", "--data", "folder"),
@@ -366,7 +374,12 @@ func brokenValues() []broken {
 		generate(1, "unsupported target", "--target", "draft"),
 		regenerate(2, "max_position_embeddings, 2048 tokens", "--max-new-tokens", huge),
 		regenerate(2, "want --temperature", "--temperature", "inf"),
-		regenerate(5, "nowhere", "--out", "nowhere/x.jsonl", "--rows", "1", "--max-new-tokens", "1"),
+		regenerate(5, "--out: nowhere/x.jsonl: its folder: no such file or directory\nhint: make its folder first", "--out", "nowhere/x.jsonl"),
+		regenerate(2, "--out: want a file, got the folder folder\nhint: name a file in it\n", "--out", "folder"),
+		regenerate(2, "--rows: want anything but 0", "--rows", "0"),
+		regenerate(1, "give the folder of a Hugging Face checkpoint with --target\n", "--target", "nosuch"),
+		generate(1, "give the folder of a Hugging Face checkpoint with --target\n", "--target", "nosuch"),
+		with(1, "give the folder of a Hugging Face checkpoint with --model\n", "data", "check", "--model", "nosuch", "--data", data()),
 		regenerate(2, "not a row of this command", "--out", data(), "--rows", "1", "--max-new-tokens", "1"),
 		with(1, "folder: want a file, got a folder", "data", "check", "--model", target(), "--data", "folder"),
 		with(2, "--precision: want bf16 or f32", "data", "check", "--model", target(), "--data", data(), "--precision", "q8"),

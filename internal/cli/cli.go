@@ -4,51 +4,31 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer"
 	"vkdomino/vk"
 )
 
 // Main runs the program with the given arguments and returns its exit code.
 func Main(args []string) int {
-	root := newRoot()
+	root, out := newRoot(), &output{w: os.Stdout}
 	root.SetArgs(args)
-	err := root.Execute()
+	root.SetOut(out)
+	err := out.verdict(root.Execute())
 	if err == nil {
 		return 0
 	}
 	report(os.Stderr, err)
 	return int(fail.CodeOf(err))
-}
-
-// stoppable is the action of a command that ends in good order on SIGINT or SIGTERM: the first ends ctx, a second one
-// kills, as any does in other commands.
-func stoppable(do func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		context.AfterFunc(ctx, stop)
-		return interrupted(ctx, do(ctx, cmd, args))
-	}
-}
-
-// interrupted gives the error of a signal its exit code, where it has none of its own.
-func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) && fail.CodeOf(err) == fail.Other {
-		return fail.New(fail.Interrupted, "start the same command again", "%w", err)
-	}
-	return err
 }
 
 // report prints an error and its hint.
@@ -98,7 +78,7 @@ func argCount(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || (most >= 0 && len(args) > most) {
 			name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
-			return fail.New(fail.Usage, helpHint(cmd), "%s: want %s, got %d arguments", name, what, len(args))
+			return fail.New(fail.Usage, helpHint(cmd), "%s: want %s, got %s", name, what, plural.Of(len(args), "argument"))
 		}
 		return nil
 	}

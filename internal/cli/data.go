@@ -190,8 +190,6 @@ func printJSON(w io.Writer, v any) error {
 		return err
 	}
 	raw = []byte(lineBreaks.Replace(string(raw)))
-	if _, err := w.Write(append(raw, '\n')); err != nil {
-		return fail.New(fail.Disk, stdoutHint, "data: stdout: %w", err)
-	}
-	return nil
+	_, err = w.Write(append(raw, '\n'))
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/tensors"
 	"vkdomino/trainer/data"
 	"vkdomino/trainer/evaluate"
@@ -39,6 +40,9 @@ func newCheckCommand() *cobra.Command {
 			"  vkdomino data check --model Qwen3-0.6B --data train.jsonl --rows 200 --target-agreement",
 		Args: argCount(0, 0, "flags alone"),
 		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			if err := refuseZero(cmd, "rows"); err != nil {
+				return err
+			}
 			return runCheck(ctx, cmd.OutOrStdout(), f)
 		}),
 	}
@@ -62,15 +66,15 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags) (err error) {
 	if f.model == "" || f.data == "" {
 		return fail.New(fail.Usage, hint, "data check: want --model and --data")
 	}
-	if f.seqLen < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1 {
-		return fail.New(fail.Usage, hint, "data check: want --seq-len and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.seqLen, f.batch, f.rows)
+	if err := checkNumbers("data check", intFlag{"--seq-len", f.seqLen, 1}, intFlag{"--batch", f.batch, 1}, intFlag{"--rows", f.rows, -1}); err != nil {
+		return err
 	}
 	if f.dtype, err = parsePrecision(f.precision); err != nil {
 		return err
 	}
 	target, err := pair.OpenTarget(f.model, f.template)
 	if err != nil {
-		return err
+		return targetHint(err, "--model", f.model)
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	opt, err := target.Options()
@@ -92,7 +96,7 @@ func runCheck(ctx context.Context, w io.Writer, f checkFlags) (err error) {
 	}
 	a, err := agreement(ctx, f, target, census.Rows)
 	if err != nil {
-		return err
+		return cutShort(ctx, err, "the target has not read all rows")
 	}
 	fmt.Fprintf(w, "target agreement  %.1f %%: %d of %d answer tokens are the target's own greedy choice\n", 100*a.Share(), a.Agree, a.Tokens)
 	return nil
@@ -112,9 +116,13 @@ func printCensus(w io.Writer, path string, n *data.Census) {
 	fmt.Fprintf(w, "tokens            %d, %d of them supervised (%.1f %%)\n", n.Tokens, n.AnswerTokens, percent(n.AnswerTokens, n.Tokens))
 	fmt.Fprintf(w, "length of a row   median %d, 90 %% within %d, 99 %% within %d, longest %d\n",
 		n.Percentile(0.5), n.Percentile(0.9), n.Percentile(0.99), n.Percentile(1))
-	fmt.Fprintf(w, "cut to %-9s  %d rows lose their end: %d tokens, %d of them supervised\n", fmt.Sprint(n.SeqLen), n.Cut, n.CutTokens, n.CutAnswers)
-	fmt.Fprintf(w, "used              %d rows\n", len(n.Rows))
-	fmt.Fprintf(w, "left out          %d rows\n", n.Read-len(n.Rows)-n.Unmarked)
+	lose := "lose their end"
+	if n.Cut == 1 {
+		lose = "loses its end"
+	}
+	fmt.Fprintf(w, "cut to %-9s  %s %s: %s, %d of them supervised\n", fmt.Sprint(n.SeqLen), plural.Of(n.Cut, "row"), lose, plural.Of(n.CutTokens, "token"), n.CutAnswers)
+	fmt.Fprintf(w, "used              %s\n", plural.Of(len(n.Rows), "row"))
+	fmt.Fprintf(w, "left out          %s\n", plural.Of(n.Read-len(n.Rows)-n.Unmarked, "row"))
 	for _, reason := range slices.Sorted(maps.Keys(n.Counts)) {
 		if n.Counts[reason] > 0 {
 			fmt.Fprintf(w, "  %-6d          %s\n", n.Counts[reason], reason)

@@ -22,7 +22,7 @@ func TestDataCheck(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(`{"messages":[{"role":"user","content":"a"}]}`), 0o600))
 	out, err = runData(t, "", "check", "--model", demoTarget, "--data", path)
 	require.NoError(t, err)
-	require.Contains(t, out, "left out          1 rows\n  1               no assistant turn\n")
+	require.Contains(t, out, "left out          1 row\n  1               no assistant turn\n")
 }
 
 func TestDataCheckTargetAgreement(t *testing.T) {
@@ -38,7 +38,7 @@ func TestDataCheckErrors(t *testing.T) {
 		text string
 	}{
 		"no model":  {[]string{"--data", "x"}, fail.Usage, "want --model and --data"},
-		"no rows":   {[]string{"--model", demoTarget, "--data", "x", "--rows", "0"}, fail.Usage, "want --seq-len"},
+		"no rows":   {[]string{"--model", demoTarget, "--data", "x", "--rows", "0"}, fail.Usage, "--rows: want anything but 0"},
 		"no file":   {[]string{"--model", demoTarget, "--data", "nowhere.jsonl"}, fail.Other, "nowhere.jsonl"},
 		"precision": {[]string{"--model", demoTarget, "--data", "../../testdata/demo/eval.jsonl", "--target-agreement", "--precision", "int8"}, fail.Usage, "want bf16 or f32"},
 		"too long":  {[]string{"--model", demoTarget, "--data", longFile(t), "--seq-len", "4096", "--all-tokens", "--target-agreement"}, fail.Usage, "max_position_embeddings 2048"},

@@ -13,6 +13,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/ops"
 	"vkdomino/trainer"
 	"vkdomino/trainer/evaluate"
@@ -43,6 +44,9 @@ func newRegenerateCommand() *cobra.Command {
 			"  vkdomino data regenerate --target Qwen3-0.6B --data prompts.jsonl --out train.jsonl --temperature 0.7 --top-p 0.8 --top-k 20",
 		Args: argCount(0, 0, "flags alone"),
 		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			if err := refuseZero(cmd, "rows"); err != nil {
+				return err
+			}
 			return runRegenerate(ctx, cmd.OutOrStdout(), f)
 		}),
 	}
@@ -65,11 +69,15 @@ func newRegenerateCommand() *cobra.Command {
 
 func (f *regenerateFlags) check() error {
 	const hint = "see `vkdomino data regenerate --help`"
-	switch {
-	case f.target == "" || f.data == "" || f.out == "":
+	if f.target == "" || f.data == "" || f.out == "" {
 		return fail.New(fail.Usage, hint, "data regenerate: want --target, --data and --out")
-	case f.maxNew < 1 || f.batch < 1 || f.rows == 0 || f.rows < -1:
-		return fail.New(fail.Usage, hint, "data regenerate: want --max-new-tokens and --batch of 1 or more, --rows of -1 or more but 0, got %d, %d and %d", f.maxNew, f.batch, f.rows)
+	}
+	err := checkNumbers("data regenerate", intFlag{"--max-new-tokens", f.maxNew, 1}, intFlag{"--batch", f.batch, 1}, intFlag{"--rows", f.rows, -1})
+	if err == nil {
+		err = checkOutputFile("--out", f.out)
+	}
+	if err != nil {
+		return err
 	}
 	return checkSampling(f.filter)
 }
@@ -84,7 +92,7 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	}
 	target, err := pair.OpenTarget(f.target, f.template)
 	if err != nil {
-		return err
+		return targetHint(err, "--target", f.target)
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	r, survey, err := f.prepare(ctx, target)
@@ -121,8 +129,9 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s: %d rows, %d of them from before; %d tokens, %.1f a second; %d answers ended at %d tokens\n",
-		f.out, done.Rows, done.Resumed, done.Tokens, float64(done.Tokens)/max(done.Seconds, 1e-9), done.Cut, f.maxNew)
+	fmt.Fprintf(w, "%s: %s, %d of them from before; %s, %.1f a second; %s ended at %s\n",
+		f.out, plural.Of(done.Rows, "row"), done.Resumed, plural.Of(done.Tokens, "token"), float64(done.Tokens)/max(done.Seconds, 1e-9),
+		plural.Of(done.Cut, "answer"), plural.Of(f.maxNew, "token"))
 	return nil
 }
 

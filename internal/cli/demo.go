@@ -27,7 +27,10 @@ func newDemoCommand() *cobra.Command {
 			"configs/demo.toml, in the folder " + demoDir + ". It begins anew each time and sets an older run aside.",
 		Example: "  vkdomino demo",
 		Args:    argCount(0, 0, "no arguments"),
-		RunE:    stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error { return runDemo(ctx) }),
+		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+			outliveReader()
+			return runDemo(ctx)
+		}),
 	}
 }
 
@@ -52,11 +55,10 @@ func runDemo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = train(ctx, r, notices, trainFlags{})
-	if fail.CodeOf(err) == fail.Interrupted {
-		return fail.New(fail.Interrupted, "`vkdomino demo` begins anew", "%w", err)
-	}
-	if err != nil {
+	if err := train(ctx, r, notices, trainFlags{}); err != nil {
+		if fail.CodeOf(err) == fail.Interrupted {
+			return fail.New(fail.Interrupted, "the demo begins anew; a run of your own, such as that of configs/demo.toml, goes on", "%w", err)
+		}
 		return err
 	}
 	if err := demoSummary(); err != nil {
@@ -137,7 +139,7 @@ const demoBatch = 48
 func demoDecoding(ctx context.Context, steps int) error {
 	result, err := measure(ctx, evalFlags{draft: checkpoint.Dir(demoDir, steps), prompts: -1, batch: demoBatch, device: -1, quick: true})
 	if err != nil {
-		return err
+		return cutShort(ctx, err, "the draft is trained, but its prompts are not decoded")
 	}
 	d := result.Drafts[0]
 	fmt.Printf("\n%d new prompts decoded, %d drafted tokens a cycle\n%-28s %6s %18s %9s %9s\n", result.Prompts, d.DraftTokens,
@@ -156,5 +158,6 @@ func demoDecoding(ctx context.Context, steps int) error {
 func demoNext(steps int) {
 	fmt.Printf("\nwhat it made\n  %-40s loss and accuracy by step\n  %-40s one line a step\n  %-40s for TensorBoard\n  %-40s the newest checkpoint\n  %-40s the draft, as SpecForge and SGLang load it\n",
 		demoDir+"/curves.png", demoDir+"/metrics.jsonl", demoDir+"/tensorboard", checkpoint.Dir(demoDir, steps), demoDir+"/export")
-	fmt.Printf("\nnext\n  vkdomino doctor configs/qwen3-8b.toml    does your GPU hold the real thing?\n  vkdomino train configs/demo.toml         the same as a run of your own: stop it, start it again\n")
+	fmt.Printf("\nnext\n  %-40s does your GPU hold the real thing?\n  %-40s the same as a run of your own: stop it, start it again\n",
+		os.Args[0]+" doctor configs/qwen3-8b.toml", os.Args[0]+" train configs/demo.toml") // the program as it was called
 }

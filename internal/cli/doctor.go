@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -21,7 +22,8 @@ func newDoctorCommand() *cobra.Command {
 		Long: "Show every Vulkan device with driver, limits and tier, and what it lacks. With a recipe, resolve it against\n" +
 			"its target and show the memory plan; a plan that cannot fit is refused with exit code 3.",
 		Example: "  vkdomino doctor\n  vkdomino doctor configs/qwen3-8b.toml training.per_device_train_batch_size=2",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out := cmd.OutOrStdout()
 			devices, err := vk.Devices()
 			unlisted := nvidiaUnlisted(devices, nvidiaControl)
 			if err != nil && unlisted {
@@ -31,15 +33,15 @@ func newDoctorCommand() *cobra.Command {
 				return err
 			}
 			for _, d := range devices {
-				printDevice(d)
+				printDevice(out, d)
 			}
 			if unlisted {
-				fmt.Println("warning: " + nvidiaHint)
+				fmt.Fprintln(out, "warning: "+nvidiaHint)
 			}
 			if len(args) == 0 {
 				return nil
 			}
-			return doctorRecipe(args)
+			return doctorRecipe(out, args)
 		},
 	}
 }
@@ -59,22 +61,22 @@ func nvidiaUnlisted(devices []vk.Info, control string) bool {
 	})
 }
 
-func printDevice(d vk.Info) {
-	fmt.Printf("device %d: %s (%s)\n", d.Index, d.Name, d.Kind)
-	fmt.Printf("  driver            %s %s, Vulkan %s\n", d.Driver, d.DriverInfo, d.APIVersion)
-	fmt.Printf("  tier              %s; can run %s\n", d.Tier(), tierList(d))
+func printDevice(w io.Writer, d vk.Info) {
+	fmt.Fprintf(w, "device %d: %s (%s)\n", d.Index, d.Name, d.Kind)
+	fmt.Fprintf(w, "  driver            %s %s, Vulkan %s\n", d.Driver, d.DriverInfo, d.APIVersion)
+	fmt.Fprintf(w, "  tier              %s; can run %s\n", d.Tier(), tierList(d))
 	if len(d.Matrices) > 0 {
-		fmt.Printf("  matrices          %s\n", strings.Trim(fmt.Sprint(d.Matrices), "[]"))
+		fmt.Fprintf(w, "  matrices          %s\n", strings.Trim(fmt.Sprint(d.Matrices), "[]"))
 	}
 	if !d.CPU && d.Tier() < vk.T2 && slices.Contains(d.Tiers(), vk.T2) {
-		fmt.Printf("  worth a try       %s=2: products on f16 matrices, scaled into their range; compare `vkdomino bench step`\n", vk.TierVariable)
+		fmt.Fprintf(w, "  worth a try       %s=2: products on f16 matrices, scaled into their range; compare `vkdomino bench step`\n", vk.TierVariable)
 	}
-	fmt.Printf("  subgroup size     %d\n", d.SubgroupSize)
-	fmt.Printf("  largest binding   %d MiB\n", d.MaxBindingBytes>>20)
-	fmt.Printf("  shared memory     %d KiB, %d invocations in a workgroup\n", d.SharedBytes>>10, d.MaxInvocations)
-	fmt.Printf("  memory            %s\n", memoryLine(d))
+	fmt.Fprintf(w, "  subgroup size     %d\n", d.SubgroupSize)
+	fmt.Fprintf(w, "  largest binding   %d MiB\n", d.MaxBindingBytes>>20)
+	fmt.Fprintf(w, "  shared memory     %d KiB, %d invocations in a workgroup\n", d.SharedBytes>>10, d.MaxInvocations)
+	fmt.Fprintf(w, "  memory            %s\n", memoryLine(d))
 	if len(d.Missing) > 0 {
-		fmt.Printf("  cannot be used: it lacks %s\n", strings.Join(d.Missing, ", "))
+		fmt.Fprintf(w, "  cannot be used: it lacks %s\n", strings.Join(d.Missing, ", "))
 	}
 }
 
@@ -96,7 +98,7 @@ func tierList(d vk.Info) string {
 	return strings.Join(names, ", ")
 }
 
-func doctorRecipe(args []string) (err error) {
+func doctorRecipe(w io.Writer, args []string) (err error) {
 	r, notices, err := recipe.Load(args[0], args[1:])
 	if err != nil {
 		return err
@@ -105,7 +107,7 @@ func doctorRecipe(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	printNotices(append(notices, session.Notices...))
+	printNotices(w, append(notices, session.Notices...))
 	device, err := openDevice(session.Recipe.Device)
 	if err != nil {
 		return err
@@ -115,7 +117,7 @@ func doctorRecipe(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("recipe %s on device %d\n", args[0], device.Index)
-	plan.Print(os.Stdout)
+	fmt.Fprintf(w, "recipe %s on device %d\n", args[0], device.Index)
+	plan.Print(w)
 	return plan.Check(device.Now())
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/model"
 	"vkdomino/ops"
 	"vkdomino/trainer/evaluate"
@@ -41,10 +43,10 @@ func newEvalCommand() *cobra.Command {
 			"  vkdomino eval --target Qwen3-8B --draft my-draft --against other-draft --data eval.jsonl --html eval.html",
 		Args: argCount(0, 0, "flags alone"),
 		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			if err := refuseZero(cmd, "prompts", "max-new-tokens"); err != nil {
+			if err := refuseZero(cmd, "prompts", "max-new-tokens", "draft-tokens"); err != nil {
 				return err
 			}
-			return runEval(ctx, f)
+			return runEval(ctx, cmd.OutOrStdout(), f)
 		}),
 	}
 	s := cmd.Flags()
@@ -64,12 +66,12 @@ func newEvalCommand() *cobra.Command {
 	return cmd
 }
 
-func runEval(ctx context.Context, f evalFlags) error {
+func runEval(ctx context.Context, w io.Writer, f evalFlags) error {
 	result, err := measure(ctx, f)
 	if err != nil {
-		return err
+		return cutShort(ctx, err, "no result was written")
 	}
-	if err := writeEval(f, result); err != nil {
+	if err := writeEval(w, f, result); err != nil {
 		return err
 	}
 	if !result.Lossless() {
@@ -130,7 +132,7 @@ func (e *evaluation) open(ctx context.Context) error {
 	}
 	var err error
 	if e.target, err = pair.OpenTarget(e.flags.target, e.flags.template); err != nil {
-		return err
+		return targetHint(err, "--target", e.flags.target)
 	}
 	if most := e.target.Config.MaxPositions; e.flags.maxNew > most {
 		return fail.New(fail.Usage, "lower --max-new-tokens", "eval: --max-new-tokens: want at most the target's max_position_embeddings %d, got %d", most, e.flags.maxNew)
@@ -185,11 +187,16 @@ func (f *evalFlags) check() error {
 	switch {
 	case f.target == "" || f.data == "":
 		return fail.New(fail.Usage, hint, "eval: want --target and --data, which only a checkpoint's recipe replaces")
-	case f.prompts < -1 || f.maxNew < 1 || f.batch < 1 || f.draftTokens < 0:
-		return fail.New(fail.Usage, hint, "eval: want --prompts of -1 or more, --max-new-tokens and --batch of 1 or more and --draft-tokens of 0 or more, got %d, %d, %d and %d",
-			f.prompts, f.maxNew, f.batch, f.draftTokens)
 	case f.json != "" && f.json == f.html:
 		return fail.New(fail.Usage, hint, "eval: want two files for --json and --html, got %s for both", f.json)
+	}
+	if err := checkNumbers("eval", intFlag{"--prompts", f.prompts, -1}, intFlag{"--max-new-tokens", f.maxNew, 1}, intFlag{"--batch", f.batch, 1}); err != nil {
+		return err
+	}
+	if f.draftTokens != 0 { // else what the draft says
+		if err := checkNumbers("eval", intFlag{"--draft-tokens", f.draftTokens, 1}); err != nil {
+			return err
+		}
 	}
 	if f.json != "-" {
 		if err := checkOutputFile("--json", f.json); err != nil {
@@ -214,7 +221,7 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 	opt := evaluate.Options{MaxNewTokens: f.maxNew, Batch: f.batch, Stops: e.target.Stops}
 	result := &evaluate.Result{FormatVersion: evaluate.FormatVersion, Target: f.target, Data: f.data, Device: device.Name, Precision: f.precision,
 		Prompts: len(e.prompts), MaxNewTokens: f.maxNew, Batch: min(f.batch, len(e.prompts)), Resamples: evaluate.DefaultResamples}
-	fmt.Fprintf(os.Stderr, "decoding %d prompts on %s\n", len(e.prompts), device.Name)
+	fmt.Fprintf(os.Stderr, "decoding %s on %s\n", plural.Of(len(e.prompts), "prompt"), device.Name)
 	target, err := e.loadTarget(c)
 	if err != nil {
 		return nil, err

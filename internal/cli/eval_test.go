@@ -27,12 +27,12 @@ func TestEvalInheritsFromTheRecipe(t *testing.T) {
 func TestEvalRefuses(t *testing.T) {
 	good := evalFlags{target: "t", data: "d", prompts: -1, maxNew: 64, precision: "bf16", batch: 1}
 	for name, change := range map[string]func(f *evalFlags){
-		"want --target": func(f *evalFlags) { f.target = "" },
-		"and --data":    func(f *evalFlags) { f.data = "" },
-		"-2, 64":        func(f *evalFlags) { f.prompts = -2 },
-		"-1, -5":        func(f *evalFlags) { f.maxNew = -5 },
-		"64, 0 and 0":   func(f *evalFlags) { f.batch = 0 },
-		"--precision":   func(f *evalFlags) { f.precision = "fp8" },
+		"want --target":                            func(f *evalFlags) { f.target = "" },
+		"and --data":                               func(f *evalFlags) { f.data = "" },
+		"--prompts: want -1 or more, got -2":       func(f *evalFlags) { f.prompts = -2 },
+		"--max-new-tokens: want 1 or more, got -5": func(f *evalFlags) { f.maxNew = -5 },
+		"--batch: want 1 or more, got 0":           func(f *evalFlags) { f.batch = 0 },
+		"--precision":                              func(f *evalFlags) { f.precision = "fp8" },
 	} {
 		f := good
 		change(&f)
@@ -48,10 +48,10 @@ func TestPrintEval(t *testing.T) {
 	one := 1
 	m := evaluate.Measure{Tau: 2.5, Low: 2.25, High: 2.75, Histogram: []int{1, 0, 3}, Accepted: []float64{0.75, 0.5}, CallsPerToken: 0.4, CallSpeedUp: 2.5,
 		Lossless: evaluate.Lossless{Equal: 3, Of: 4, Prompt: &one, Position: &one}}
-	r := &evaluate.Result{Target: "target", Prompts: 4, Drafts: []evaluate.Draft{{Path: "draft", Step: 7, DraftTokens: 2, Full: m, HeadOff: &m}}}
+	r := &evaluate.Result{Target: "target", Prompts: 4, MaxNewTokens: 1, Drafts: []evaluate.Draft{{Path: "draft", Step: 7, DraftTokens: 2, Full: m, HeadOff: &m}}}
 	var out bytes.Buffer
 	printEval(&out, r)
-	for _, want := range []string{"draft (step 7)", "2.500   2.250 –  2.750", "2.50x", "3 of 4: prompt 2 differs at token 2", "25.0   0.0  75.0", "75.0  50.0"} {
+	for _, want := range []string{"draft (step 7)", "2.500   2.250 –  2.750", "2.50x", "3 of 4: prompt 2 differs at token 2", "25.0   0.0  75.0", "75.0  50.0", "4 prompts, 1 new token, greedy", "cycles by acceptance length, %"} {
 		require.Contains(t, out.String(), want)
 	}
 	require.False(t, r.Lossless())
@@ -66,6 +66,8 @@ func TestEvalPage(t *testing.T) {
 	require.NoError(t, writePage(&out, r))
 	text := out.String()
 	require.Contains(t, text, "&lt;target&gt;")
+	require.Contains(t, text, "4 prompts of ")
+	require.Contains(t, text, "Cycles by acceptance length")
 	require.Equal(t, 7, strings.Count(text, "<svg"), "one for both drafts, three of each")
 	require.Contains(t, text, "2.250 – 2.750")
 	require.Contains(t, text, ">75.0<")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/evaluate"
 )
 
@@ -74,7 +75,7 @@ type series struct {
 
 // writePage writes the result as a page that needs no other file and no network.
 func writePage(w io.Writer, r *evaluate.Result) error {
-	t, err := template.New("eval").Parse(evalPage)
+	t, err := template.New("eval").Funcs(template.FuncMap{"count": plural.Of}).Parse(evalPage)
 	if err != nil {
 		return fmt.Errorf("eval: page: %w", err)
 	}
@@ -148,7 +149,7 @@ func lengthChart(ways []way) chart {
 	for i, v := range ways[:len(ways)-1] {
 		list = append(list, series{name: v.name, class: classOf(i, len(ways)), values: percents(shares(v.m.Histogram))})
 	}
-	return barChart("Cycles by accepted length, %", numbers(len(list[0].values)), list, false, "%.1f")
+	return barChart("Cycles by acceptance length, %", numbers(len(list[0].values)), list, false, "%.1f")
 }
 
 func positionChart(ways []way) chart {

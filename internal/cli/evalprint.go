@@ -2,52 +2,55 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"vkdomino/internal/atomicfile"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/evaluate"
 )
 
-// writeEval prints the tables and writes the files that were asked for.
-func writeEval(f evalFlags, r *evaluate.Result) error {
-	if f.json != "-" {
-		printEval(os.Stdout, r)
-	}
-	if f.html != "" {
-		if err := atomicfile.Write(f.html, 0o644, func(w io.Writer) error { return writePage(w, r) }); err != nil {
-			return err
-		}
-	}
-	if f.json == "" {
-		return nil
-	}
+// writeEval writes the files that were asked for, and prints the tables or the JSON. Files come first: printing ends the
+// program where its reader has gone, and a file that cannot be written is no reason not to print.
+func writeEval(out io.Writer, f evalFlags, r *evaluate.Result) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
 	text = append(text, '\n')
-	if f.json == "-" {
-		_, err = os.Stdout.Write(text)
+	err = writeEvalFiles(f, r, text)
+	if f.json != "-" {
+		printEval(out, r)
 		return err
 	}
-	return atomicfile.WriteFile(f.json, text, 0o644)
+	_, printing := out.Write(text)
+	return errors.Join(err, printing)
+}
+
+func writeEvalFiles(f evalFlags, r *evaluate.Result, text []byte) (err error) {
+	if f.html != "" {
+		err = atomicfile.Write(f.html, 0o644, func(w io.Writer) error { return writePage(w, r) })
+	}
+	if f.json != "" && f.json != "-" {
+		err = errors.Join(err, atomicfile.WriteFile(f.json, text, 0o644))
+	}
+	return err
 }
 
 // printEval prints what was measured, a table for each kind of number.
 func printEval(w io.Writer, r *evaluate.Result) {
-	fmt.Fprintf(w, "target %s, %s\ndata   %s: %d prompts, %d new tokens, greedy, %d at a time, on %s\n",
-		r.Target, r.Precision, r.Data, r.Prompts, r.MaxNewTokens, r.Batch, r.Device)
+	fmt.Fprintf(w, "target %s, %s\ndata   %s: %s, %s, greedy, %d at a time, on %s\n",
+		r.Target, r.Precision, r.Data, plural.Of(r.Prompts, "prompt"), plural.Of(r.MaxNewTokens, "new token"), r.Batch, r.Device)
 	for _, d := range r.Drafts {
-		fmt.Fprintf(w, "\ndraft  %s%s: %s, block size %d, %d drafted tokens\n\n", d.Path, stepText(d.Step), d.Kind, d.BlockSize, d.DraftTokens)
+		fmt.Fprintf(w, "\ndraft  %s%s: %s, block size %d, %s\n\n", d.Path, stepText(d.Step), d.Kind, d.BlockSize, plural.Of(d.DraftTokens, "drafted token"))
 		ways := waysOf(r, d)
 		printWays(w, ways)
-		printShares(w, "cycles by accepted length, %", ways, 1, func(m *evaluate.Measure) []float64 { return shares(m.Histogram) })
+		printShares(w, "cycles by acceptance length, %", ways, 1, func(m *evaluate.Measure) []float64 { return shares(m.Histogram) })
 		printShares(w, "accepted by draft position, %", ways, 1, func(m *evaluate.Measure) []float64 { return m.Accepted })
 		p := d.Parts
-		fmt.Fprintf(w, "\na cycle's parts (%d prompts): draft %.2f ms, head %.2f ms, verify %.2f ms\n", p.Prompts, p.Draft, p.Head, p.Verify)
+		fmt.Fprintf(w, "\na cycle's parts (%s): draft %.2f ms, head %.2f ms, verify %.2f ms\n", plural.Of(p.Prompts, "prompt"), p.Draft, p.Head, p.Verify)
 	}
 }
 

@@ -21,7 +21,7 @@ func TestExportCommand(t *testing.T) {
 	}{
 		"training data": {nil, strings.Replace(exportChecked, "%s", "bf16", 1)},
 		"given data, f32": {[]string{"--dtype", "f32", "--data", filepath.Join(base, "prompts.jsonl"), "--target", filepath.Join(base, "target")},
-			strings.NewReplacer("%s", "f32", "8 prompts", "1 prompts").Replace(exportChecked)},
+			strings.NewReplacer("%s", "f32", "8 prompts", "1 prompt").Replace(exportChecked)},
 		"no check": {[]string{"--no-check", "--target", filepath.Join(base, "target")}, `^exported the draft of step 4: out\nnot checked by decoding: --no-check\n$`},
 	} {
 		t.Run(name, func(t *testing.T) {

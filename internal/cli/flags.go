@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,9 +15,6 @@ import (
 )
 
 // Values of flags that several commands have, checked before anything is opened.
-
-// stdoutHint is the hint of an error of standard output.
-const stdoutHint = "what reads the output has gone, or its disk is full"
 
 // helpHint is the hint that names a command's help.
 func helpHint(cmd *cobra.Command) string { return "see `" + cmd.CommandPath() + " --help`" }
@@ -49,13 +48,44 @@ func checkOutputFile(flag, path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return fail.New(fail.Usage, "name a file in it", "%s: want a file, got the folder %s", flag, path)
 	}
-	if _, err := os.Stat(filepath.Dir(path) + string(filepath.Separator) + "."); err != nil {
-		return fail.New(fail.Disk, "make its folder first, or name another file", "%s: %w", flag, err)
+	_, err := os.Stat(filepath.Dir(path) + string(filepath.Separator) + ".")
+	if named := new(fs.PathError); errors.As(err, &named) {
+		err = named.Err
+	}
+	if err != nil {
+		return fail.New(fail.Disk, "make its folder first, or name another file", "%s: %s: its folder: %w", flag, path, err)
 	}
 	return nil
 }
 
-// refuseZero refuses a 0 for flags in which it would stand for a default.
+// targetHint has the hint name the flag of a target's folder, where err is that there is no target in it.
+func targetHint(err error, flag, dir string) error {
+	if err == nil {
+		return nil
+	}
+	if _, missing := os.Stat(filepath.Join(dir, "config.json")); missing == nil {
+		return err
+	}
+	return fail.New(fail.CodeOf(err), "give the folder of a Hugging Face checkpoint with "+flag, "%w", err)
+}
+
+// intFlag is the value of a flag and the least that it may be.
+type intFlag struct {
+	flag         string
+	value, least int
+}
+
+// checkNumbers refuses the first that is too small.
+func checkNumbers(command string, list ...intFlag) error {
+	for _, n := range list {
+		if n.value < n.least {
+			return fail.New(fail.Usage, "see `vkdomino "+command+" --help`", "%s: %s: want %d or more, got %d", command, n.flag, n.least, n.value)
+		}
+	}
+	return nil
+}
+
+// refuseZero refuses a 0 for flags in which it would stand for a default, or for nothing to do.
 func refuseZero(cmd *cobra.Command, flags ...string) error {
 	for _, name := range flags {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "0" {

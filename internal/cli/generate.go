@@ -14,6 +14,7 @@ import (
 
 	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/ops"
 	"vkdomino/tensors"
 	"vkdomino/trainer/pair"
@@ -101,7 +102,7 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 	}
 	s := &speaker{generateFlags: f}
 	if s.target, s.draft, err = pair.Open(f.targetDir, f.draftDir, ""); err != nil {
-		return err
+		return targetHint(err, "--target", f.targetDir)
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.target.NeedTokenizer(); err != nil {
@@ -177,16 +178,17 @@ func (s *speaker) answer(ctx context.Context, prompt []int32) (string, error) {
 	p := newPrinter(s.text, s.target, s.colours())
 	out, err := s.decode(ctx, prompt, false, p.tokens)
 	text, written := p.finish()
+	err = cutShort(ctx, err, "the answer is cut off")
 	if err != nil || written != nil {
 		return text, errors.Join(err, written)
 	}
 	g := out.Generations[0]
 	if s.draft == nil {
-		fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without a draft\n", len(g.Tokens), rate(out))
+		fmt.Fprintf(s.summary, "%s, %.1f tokens/s, without a draft\n", plural.Of(len(g.Tokens), "token"), rate(out))
 		return text, nil
 	}
-	fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, τ %.2f with %d drafted tokens, %d target calls\n",
-		len(g.Tokens), rate(out), domino.MeanLength(g.AcceptanceLengths), s.decoder.DraftTokens(), g.TargetCalls)
+	fmt.Fprintf(s.summary, "%s, %.1f tokens/s, τ %.2f with %s, %s\n", plural.Of(len(g.Tokens), "token"), rate(out), domino.MeanLength(g.AcceptanceLengths),
+		plural.Of(s.decoder.DraftTokens(), "drafted token"), plural.Of(g.TargetCalls, "target call"))
 	if s.compare {
 		err = s.withoutDraft(ctx, prompt, out)
 	}
@@ -201,8 +203,8 @@ func (s *speaker) withoutDraft(ctx context.Context, prompt []int32, out *domino.
 		return err
 	}
 	a := alone.Generations[0]
-	fmt.Fprintf(s.summary, "%d tokens, %.1f tokens/s, without the draft, %d target calls: with it %.2f times as fast\n",
-		len(a.Tokens), rate(alone), a.TargetCalls, rate(out)/rate(alone))
+	fmt.Fprintf(s.summary, "%s, %.1f tokens/s, without the draft, %s: with it %.2f times as fast\n",
+		plural.Of(len(a.Tokens), "token"), rate(alone), plural.Of(a.TargetCalls, "target call"), rate(out)/rate(alone))
 	independent := domino.Method(s.sampling) == domino.Rejection && !s.filter.Greedy()
 	if !independent && !slices.Equal(a.Tokens, out.Generations[0].Tokens) {
 		return fail.New(fail.Gate, "report the device, its driver and this command", "generate: the draft changed the target's tokens")

@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/internal/selftest"
 	"vkdomino/internal/selftest/cases"
 	"vkdomino/tensors"
@@ -25,7 +27,7 @@ func newSelftestCommand() *cobra.Command {
 			"tokens, acceptance lengths, token ids and chats. Exits with 7 where a limit is not met.",
 		Example: "  vkdomino selftest\n  vkdomino selftest --precision bf16 --device 1\n  vkdomino selftest --case testdata/golden/odd-b16\n  vkdomino selftest --case testdata/golden/gen-b8",
 		Args:    argCount(0, 0, "no arguments"),
-		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		RunE: stoppable(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			dt, err := parsePrecision(precision)
 			if err != nil {
 				return err
@@ -45,7 +47,7 @@ func newSelftestCommand() *cobra.Command {
 					dirs = append(dirs, filepath.Join(tmp, name))
 				}
 			}
-			return runSelftest(ctx, dirs, dt, device)
+			return runSelftest(ctx, cmd.OutOrStdout(), dirs, dt, device)
 		}),
 	}
 	cmd.Flags().StringVar(&dir, "case", "", "folder of a case; default: the built-in cases")
@@ -54,22 +56,22 @@ func newSelftestCommand() *cobra.Command {
 	return cmd
 }
 
-func runSelftest(ctx context.Context, dirs []string, precision tensors.DType, index int) (err error) {
+func runSelftest(ctx context.Context, w io.Writer, dirs []string, precision tensors.DType, index int) (err error) {
 	device, err := openDevice(index)
 	if err != nil {
 		return err
 	}
 	defer closeDevice(device, &err)
-	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
+	fmt.Fprintf(w, "device %d: %s, %s\n", device.Index, device.Name, device.Tier())
 	gpu, err := newContext(device) // one for all cases: compiled kernels stay
 	if err != nil {
 		return err
 	}
 	defer warnTuning(gpu)
 	failed := 0
-	for _, dir := range dirs {
+	for i, dir := range dirs {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return cutShort(ctx, ctx.Err(), fmt.Sprintf("%d of %s run", i, plural.Of(len(dirs), "case")))
 		}
 		c, err := selftest.OpenAny(dir)
 		if err != nil {
@@ -81,14 +83,18 @@ func runSelftest(ctx context.Context, dirs []string, precision tensors.DType, in
 		if err != nil {
 			return err
 		}
-		report.Print(os.Stdout)
+		report.Print(w)
 		if !report.OK() {
 			failed++
 		}
 	}
 	if failed > 0 {
-		return fail.New(fail.Gate, "report the device, its driver and this table", "selftest: %d of %d cases miss a limit", failed, len(dirs))
+		return fail.New(fail.Gate, "report the device, its driver and this table", "selftest: of %s, %d missed a limit", plural.Of(len(dirs), "case"), failed)
 	}
-	fmt.Printf("selftest: all %d cases within their limits\n", len(dirs))
+	if len(dirs) == 1 {
+		fmt.Fprintln(w, "selftest: the case is within its limits")
+	} else {
+		fmt.Fprintf(w, "selftest: all %d cases within their limits\n", len(dirs))
+	}
 	return nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -25,6 +26,7 @@ func newTrainCommand() *cobra.Command {
 		Example: "  vkdomino train configs/demo.toml\n  vkdomino train configs/qwen3-8b.toml training.max_steps=2000 run.device=0\n  vkdomino train configs/demo.toml --fresh",
 		Args:    argCount(1, -1, "a recipe"),
 		RunE: stoppable(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			outliveReader() // the run's record is in its folder
 			r, notices, err := recipe.Load(args[0], args[1:])
 			if err != nil {
 				return err
@@ -48,7 +50,7 @@ func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags
 		return err
 	}
 	defer session.Close()
-	printNotices(append(notices, session.Notices...))
+	printNotices(os.Stdout, append(notices, session.Notices...))
 	fmt.Println(session.Data.Summary())
 	device, err := openDevice(session.Recipe.Device)
 	if err != nil {
@@ -76,12 +78,12 @@ func printProfile(d *vk.Device) {
 	}
 }
 
-func printNotices(list []recipe.Notice) {
+func printNotices(w io.Writer, list []recipe.Notice) {
 	for _, n := range list {
 		level := "notice"
 		if n.Warning {
 			level = "warning"
 		}
-		fmt.Printf("%s: %s\n", level, n)
+		fmt.Fprintf(w, "%s: %s\n", level, n)
 	}
 }

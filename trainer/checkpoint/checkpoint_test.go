@@ -268,7 +268,7 @@ func TestSaveChecksTheSpaceFirst(t *testing.T) {
 	huge := Param{Name: "w", Shape: []int{1 << 30, 1 << 20}, Master: func() ([]float32, error) { return nil, errors.New("called") }}
 	err := Save(dir, state(1), []Param{huge})
 	require.Equal(t, fail.Disk, fail.CodeOf(err))
-	require.ErrorContains(t, err, "want 12884901896 MiB of free disk space")
+	require.ErrorContains(t, err, "want 12884901896 MiB of free disk space for a checkpoint")
 	require.Empty(t, dirNames(t, dir))
 }
 

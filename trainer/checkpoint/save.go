@@ -17,11 +17,6 @@ import (
 const (
 	filePerm = 0o644
 	dirPerm  = 0o755
-
-	bytesPerParam = 3 * 4 // master weight and two moments, float32
-	overheadBytes = 8 << 20
-	mebibyte      = 1 << 20
-	spaceHint     = "free some space, or lower training.save_total_limit"
 )
 
 // Param is one trained tensor. Its functions are called once each, one tensor at a time, and return Shape's product of
@@ -48,7 +43,7 @@ func (s saver) save(outputDir string, st State, params []Param) error {
 	if err := os.MkdirAll(outputDir, dirPerm); err != nil {
 		return fail.New(fail.Disk, spaceHint, "checkpoint: %w", err)
 	}
-	if err := checkSpace(outputDir, params); err != nil {
+	if _, err := CheckSpace(outputDir, elementsOf(params), st.bestStep()); err != nil {
 		return err
 	}
 	final := Dir(outputDir, st.Step)
@@ -64,25 +59,16 @@ func (s saver) save(outputDir string, st State, params []Param) error {
 	return nil
 }
 
-// checkSpace compares the size of the checkpoint, known beforehand, with what the disk has left.
-func checkSpace(outputDir string, params []Param) error {
-	need := uint64(overheadBytes)
+// elementsOf is how many trained elements there are.
+func elementsOf(params []Param) (sum uint64) {
 	for _, p := range params {
-		n := uint64(bytesPerParam)
+		n := uint64(1)
 		for _, d := range p.Shape {
 			n *= uint64(d)
 		}
-		need += n
+		sum += n
 	}
-	free, err := atomicfile.FreeBytes(outputDir)
-	if err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
-	}
-	if free < need {
-		return fail.New(fail.Disk, spaceHint, "checkpoint: %s: want %d MiB of free disk space, got %d MiB",
-			outputDir, need/mebibyte, free/mebibyte)
-	}
-	return nil
+	return sum
 }
 
 // fill writes the four files into dir.

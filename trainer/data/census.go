@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-
-	"vkdomino/internal/fail"
 )
 
 // Census is what a JSONL file holds and what training would use of it.
@@ -40,7 +38,7 @@ func TakeCensus(ctx context.Context, opt Options) (*Census, error) {
 		return nil, err
 	}
 	if n.Read == 0 {
-		return nil, fail.New(fail.Other, "give a file with conversations", "data: %s: want at least one row, got none", opt.Path)
+		return nil, noRow(opt.Path)
 	}
 	n.SHA256 = sum
 	slices.Sort(n.Lengths)

@@ -162,8 +162,16 @@ func (d *Dataset) check(opt Options) error {
 	if len(d.Rows) >= want {
 		return nil
 	}
+	if d.Read == 0 {
+		return noRow(opt.Path)
+	}
 	return fail.New(fail.Other, "give more conversations with an answer, a longer training_seq_len or a smaller batch",
 		"data: %s: want at least %d usable rows, got %d: %s", opt.Path, want, len(d.Rows), d.Summary())
+}
+
+// noRow is the error of an empty file.
+func noRow(path string) error {
+	return fail.New(fail.Other, "give a file with conversations", "data: %s: want at least one row, got none", path)
 }
 
 // Summary says in one line what was read and what was left out, by reason.

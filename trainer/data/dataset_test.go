@@ -94,8 +94,8 @@ func TestLoadErrors(t *testing.T) {
 		{"long line", strings.Repeat(" ", maxLine) + goodRow, `:1: want a line of at most 16 MiB, got a longer one`},
 		{"deep", `{"messages":[],"x":` + strings.Repeat("[", 250) + strings.Repeat("]", 250) + `}`, `:1: want a JSON object: want at most 200 levels of JSON, got more`},
 		{"own variable", `{"messages":[{"role":"assistant","content":"x"}],"__tick":1}`, `:1: template: variable "__tick": want a name that does not start with __`},
-		{"empty", "", `: want at least 1 usable rows, got 0: 0 of 0 rows used, 0 cut to 64 tokens; left out: none`},
-		{"blank lines", "\n\r\n  \n", `: want at least 1 usable rows, got 0: 0 of 0 rows used, 0 cut to 64 tokens; left out: none`},
+		{"empty", "", `: want at least one row, got none`},
+		{"blank lines", "\n\r\n  \n", `: want at least one row, got none`},
 		{"no assistant anywhere", `{"messages":[{"role":"user","content":"x"}]}` + "\n" + `{"messages":[]}`,
 			`: want at least 1 usable rows, got 0: 0 of 2 rows used, 0 cut to 64 tokens; left out: 2 with no assistant turn`},
 	} {

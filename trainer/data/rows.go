@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -29,8 +30,8 @@ type pending[T any] struct {
 // eachRow reads the first n rows of a file, all if n is -1: work turns them into what is taken,
 // several at a time, and take gets the results in the order of the lines on the caller's
 // goroutine. It returns the digest of the whole file. The first error in the order of the lines
-// ends it and names file and line; so does ctx, with the code fail.Interrupted, at once: a read
-// that blocks, or a row that is being worked on, is left behind.
+// ends it and names file and line; so does ctx, with the code fail.Interrupted, at once: a row
+// that is being worked on is left behind.
 func eachRow[T any](ctx context.Context, opt Options, n int, work func(raw []byte) (T, error), take func(line int, raw []byte, out T) error) (sum string, err error) {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -101,20 +102,32 @@ func next[T any](ctx context.Context, queue <-chan *pending[T]) (p *pending[T], 
 	return p, ok
 }
 
+// openFile opens a regular file. Others have no end that can be relied on, and opening a pipe may wait for ever.
+func openFile(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s: want a file, got a folder", path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: want a regular file, got a pipe or a device", path)
+	}
+	return os.Open(path)
+}
+
 // eachLine calls fn with the first n lines of a file that are not blank, all if n is -1, and
 // how much of that has been read. It returns the digest of the whole file. An error of fn names
 // file and line, unless ctx has ended.
 func eachLine(ctx context.Context, path string, n int, fn func(line int, raw []byte, share float64) error) (sum string, err error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %w", err)
 	}
 	defer f.Close()
 	size := int64(0)
 	if info, err := f.Stat(); err == nil {
-		if size = info.Size(); info.IsDir() {
-			return "", fail.New(fail.Other, "give a JSONL file of conversations", "data: %s: want a file, got a folder", path)
-		}
+		size = info.Size()
 	}
 	digest, in := sha256.New(), &stoppable{ctx: ctx, from: f}
 	l := NewLines(io.TeeReader(in, digest))

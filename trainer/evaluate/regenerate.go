@@ -16,6 +16,7 @@ import (
 	"vkdomino/domino"
 	"vkdomino/internal/atomicfile"
 	"vkdomino/internal/fail"
+	"vkdomino/internal/plural"
 	"vkdomino/trainer/data"
 )
 
@@ -189,7 +190,7 @@ func (g *regenerator) flush() error {
 }
 
 func (g *regenerator) interrupted() error {
-	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted: %d rows are written to %s", g.done.Rows, g.Out)
+	return fail.New(fail.Interrupted, "the same command goes on from there", "interrupted: %s written to %s", plural.Of(g.done.Rows, "row"), g.Out)
 }
 
 // write appends the answers up to the first that is not complete.
@@ -229,7 +230,7 @@ func (g *regenerator) write(answers []domino.Generation) error {
 func openOutput(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, outputError(err)
+		return nil, fail.New(fail.Disk, "name an --out that can be written", "regenerate: %w", err)
 	}
 	mine, err := atomicfile.TryLock(f)
 	if err == nil && !mine {
@@ -282,5 +283,5 @@ func torn(line []byte) bool {
 }
 
 func outputError(err error) error {
-	return fail.New(fail.Disk, "free some space, or name an --out that can be written", "regenerate: %w", err)
+	return fail.New(fail.Disk, "free some space, or name an --out on another disk", "regenerate: %w", err)
 }

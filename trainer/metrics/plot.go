@@ -109,22 +109,31 @@ func PlotCurves(path string, rows []Row) error {
 
 // draw fills area with the panel: title and legend above, axes and curves below.
 func (p panel) draw(area draw.Canvas, rows []Row, window int) error {
-	axes := newAxes()
-	var shown []curve
+	axes, shown, err := p.plot(rows, window)
+	if err != nil {
+		return err
+	}
+	axes.Draw(draw.Crop(area, 0, 0, 0, -headHeight))
+	p.drawHead(area, axes, shown, window)
+	return nil
+}
+
+// plot returns the panel's axes with its curves, and those that have a value.
+func (p panel) plot(rows []Row, window int) (axes *plot.Plot, shown []curve, err error) {
+	axes = newAxes()
 	for _, c := range p.curves {
 		points := series(rows, c.name)
 		if len(points) == 0 {
 			continue
 		}
 		if err := addCurve(axes, c, points, window); err != nil {
-			return err
+			return nil, nil, err
 		}
 		shown = append(shown, c)
 	}
 	padRange(axes)
-	axes.Draw(draw.Crop(area, 0, 0, 0, -headHeight))
-	p.drawHead(area, axes, shown, window)
-	return nil
+	axes.X.Max++ // steps count from 0: the axis ends at their number
+	return axes, shown, nil
 }
 
 // newAxes returns empty axes in the house's style: a light grid, no box.

@@ -138,3 +138,16 @@ func TestNiceTicks(t *testing.T) {
 		require.Equal(t, c.want, got, "%g to %g", c.low, c.high)
 	}
 }
+
+// The axis of a run's steps ends at their number, with a tick there.
+func TestStepAxis(t *testing.T) {
+	for steps, want := range map[int]string{600: "600", 5000: "5000", 2: "2.0", 1: "1.0"} {
+		axes, shown, err := panels(true)[0].plot(demoRows(steps, true), 1)
+		require.NoError(t, err)
+		require.Len(t, shown, 3)
+		require.Zero(t, axes.X.Min)
+		require.Equal(t, float64(steps), axes.X.Max)
+		ticks := niceTicks(axes.X.Min, axes.X.Max)
+		require.Equal(t, want, ticks[len(ticks)-1].Label)
+	}
+}
