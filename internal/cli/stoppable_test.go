@@ -2,9 +2,11 @@ package cli_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,26 +168,31 @@ func TestFullOutput(t *testing.T) {
 // A signal while data is being read ends a command at once, and nothing is left behind.
 func TestInterruptWhileReading(t *testing.T) {
 	require.NoError(t, setUp())
-	row := strings.Repeat(`{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"hello"}]}`+"\n", 1<<14)
+	path := filepath.Join(t.TempDir(), "many.jsonl")
+	row := `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"hello"}]}` + "\n"
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat(row, 1<<18)), 0o600)) // seconds of work
 	for _, args := range [][]string{
-		train("data.data_path=/dev/fd/3", "data.sample_size=-1"),
-		{"data", "check", "--model", filepath.Join(base, "target"), "--data", "/dev/fd/3"},
+		train("data.data_path="+path, "data.sample_size=-1"),
+		{"data", "check", "--model", filepath.Join(base, "target"), "--data", path},
 	} {
 		cmd := command(t, t.TempDir(), args...)
-		from, to, err := os.Pipe()
-		require.NoError(t, err)
-		defer to.Close() // the end of the data never comes
-		cmd.ExtraFiles = []*os.File{from}
 		out, started := start(t, cmd)
-		require.NoError(t, from.Close())
-		_, err = to.WriteString(row) // more than a pipe holds
-		require.NoError(t, err)
+		require.Eventually(t, func() bool { return hasOpen(cmd.Process.Pid, path) }, 20*time.Second, time.Millisecond)
 		require.NoError(t, cmd.Process.Signal(os.Interrupt))
 		r := finish(t, cmd, out, started)
 		require.Equal(t, int(fail.Interrupted), r.code, r.out)
-		require.Contains(t, r.out, "vkdomino: interrupted while reading /dev/fd/3\nhint: start the same command again\n")
+		require.Contains(t, r.out, "vkdomino: interrupted while reading "+path+"\nhint: start the same command again\n")
 		left, err := os.ReadDir(cmd.Dir)
 		require.NoError(t, err)
 		require.Empty(t, left)
 	}
+}
+
+// hasOpen says whether a process has a file open.
+func hasOpen(pid int, path string) bool {
+	list, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return slices.ContainsFunc(list, func(fd string) bool {
+		name, err := os.Readlink(fd)
+		return err == nil && name == path
+	})
 }

@@ -155,8 +155,11 @@ func (p *Progress) Note(line string) {
 	p.drop(err)
 }
 
-// Close leaves the bar where it stands and ends its line. It may be called twice.
+// Close leaves the bar where it stands and ends its line. It may be called twice, and where there is none.
 func (p *Progress) Close() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
