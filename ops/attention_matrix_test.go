@@ -30,10 +30,10 @@ func (b *blockRig) onMatrices() bool {
 		stems[stem] = true
 	}
 	forward := stems["block_attention_t2_forward"]
-	require.NotEqual(b.t, forward, stems["block_attention_forward"])
+	require.NotEqual(b.t, forward, stems["block_attention_t1_forward"])
 	for _, part := range []string{"q", "kv"} {
 		require.Equal(b.t, forward, stems["block_attention_t2_backward_"+part])
-		require.NotEqual(b.t, forward, stems["block_attention_backward_"+part])
+		require.NotEqual(b.t, forward, stems["block_attention_t1_backward_"+part])
 	}
 	return forward
 }
@@ -137,7 +137,7 @@ func TestCausalAttentionOnMatrices(t *testing.T) {
 	}
 	require.NotContains(t, strings.Join(kernels(tensors.BF16, false, false), " "), "causal_attention")
 	for _, names := range [][]string{kernels(tensors.F32, false, false), kernels(tensors.BF16, true, false), kernels(tensors.BF16, false, true)} {
-		require.Contains(t, strings.Join(names, " "), "causal_attention_forward")
+		require.Contains(t, strings.Join(names, " "), "causal_attention_t1_forward")
 	}
 	for range 8 {
 		n := func(low, high int) int { return low + r.random.IntN(high-low+1) }

@@ -1,8 +1,10 @@
 package ops
 
 import (
+	"errors"
 	"fmt"
 
+	"vkdomino/internal/fail"
 	"vkdomino/tensors"
 	"vkdomino/vk"
 )
@@ -42,7 +44,11 @@ func (c *Context) prove(tiles func(gemm) []gemmTile) error {
 				p.D = p.C
 				for _, t := range tiles(p.gemm) {
 					probe.pick = func(gemm, []gemmTile) gemmTile { return t }
-					if err := p.run(probe); err != nil {
+					err := p.product(probe)
+					if err == nil {
+						err = p.sum(probe)
+					}
+					if err != nil {
 						return fmt.Errorf("ops: %s, %s %dx%dx%d, result %s: %w", t.name, layoutNames[layout], p.m, p.n, p.k, result.DType, err)
 					}
 				}
@@ -96,13 +102,24 @@ func proofOperand(c *Context, shape [2]int, step int) (tensors.Tensor, []float32
 	return t, v
 }
 
-// run computes the product and compares it.
-func (p proof) run(c *Context) error {
-	unwritten := make([]float32, len(p.want))
-	for i := range unwritten {
-		unwritten[i] = 1 << 20 // which no sum reaches
+// product compares the product, where there was what no sum reaches.
+func (p proof) product(c *Context) error {
+	return p.run(c, func(int) float32 { return 1 << 20 })
+}
+
+// sum compares the product added to what was there, whole numbers.
+func (p proof) sum(c *Context) error {
+	p.add = true
+	return p.run(c, func(i int) float32 { return float32(i%5) - 2 })
+}
+
+// run computes the product, or what it adds to old, and compares it.
+func (p proof) run(c *Context, old func(i int) float32) error {
+	before := make([]float32, len(p.want))
+	for i := range before {
+		before[i] = old(i)
 	}
-	c.UploadF32(p.C.Tensor, unwritten)
+	c.UploadF32(p.C.Tensor, before)
 	c.gemmRun(p.gemm)
 	if err := c.Submit(); err != nil {
 		return err
@@ -112,6 +129,9 @@ func (p proof) run(c *Context) error {
 		return err
 	}
 	for i, want := range p.want {
+		if p.add {
+			want += before[i]
+		}
 		if p.C.DType == tensors.BF16 {
 			want = tensors.F32FromBF16(tensors.BF16FromF32(want))
 		}
@@ -123,16 +143,25 @@ func (p proof) run(c *Context) error {
 }
 
 // ProveTier proves the kernels of a device's own tier (Prove) and where they fail lowers the tier, as far as T1, which needs no
-// matrices. warning says what failed. What was found is kept in the Tuning, so that it is asked for once for a driver.
-func (c *Context) ProveTier() (warning error) {
+// matrices. warning says what failed. What was found is kept in the Tuning, so that it is asked for once for a driver. A lack of
+// memory says nothing of kernels, and the tier stays. err is of a device that was lost or does not answer: the next start knows.
+func (c *Context) ProveTier() (warning, err error) {
 	for c.Device.Tier() >= vk.T2 {
 		tier := c.Device.Tier()
 		reason, known := c.tuning.proof(tier)
 		if !known {
-			if err := c.Prove(); err != nil {
+			err := c.Prove()
+			if errors.Is(err, vk.ErrOutOfDeviceMemory) {
+				return fmt.Errorf("tier %s is used without having been proven: %w", tier, err), nil
+			}
+			if err != nil {
 				reason = err.Error()
 			}
 			c.tuning.setProof(tier, reason)
+			if errors.Is(err, vk.ErrDeviceLost) || errors.Is(err, vk.ErrTimeout) {
+				hint := fmt.Sprintf("start the command again, which then uses tier %s; or set %s=%d", tier-1, vk.TierVariable, tier-1)
+				return nil, fail.New(fail.CodeOf(err), hint, "tier %s does not run here: %w", tier, err)
+			}
 		}
 		if reason == "" {
 			break
@@ -141,5 +170,5 @@ func (c *Context) ProveTier() (warning error) {
 		warning = fmt.Errorf("tier %s computes something else or does not run here: %s; using %s (%s=%d uses it all the same)",
 			tier, reason, c.Device.Tier(), vk.TierVariable, tier)
 	}
-	return warning
+	return warning, nil
 }

@@ -25,7 +25,9 @@ func TestProveTier(t *testing.T) {
 		d := *r.c.Device
 		c := ops.New(&d)
 		c.Tune(openTuning(t, folder))
-		return c, c.ProveTier()
+		warning, err := c.ProveTier()
+		require.NoError(t, err)
+		return c, warning
 	}
 	c, warning := use()
 	require.NoError(t, warning)

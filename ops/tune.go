@@ -22,7 +22,7 @@ import (
 )
 
 // Tuning is what was measured on one device: for each class of products the fastest of the kernels that it has for them.
-// A class is a layout, sizes rounded up to powers of two, the result's dtype, and that of operands that are not bf16.
+// A class is a layout, sizes rounded up to powers of two, the result's dtype, that of operands that are not bf16, and the tier.
 //
 // Kernels of T1 all give the same bits, and so do those of T2: there a Tuning decides on time alone. Kernels of T3 need not: in T3
 // results are equal from run to run as long as the Tuning is.
@@ -52,7 +52,7 @@ type tunedEntry struct {
 	Spilled []string           `json:"spilled,omitempty"`      // kernels refused because the driver told of spilled registers
 }
 
-const tuningVersion = 2
+const tuningVersion = 3
 
 // NewTuning returns a Tuning without measurements that is kept in no file.
 func NewTuning(d *vk.Device) (*Tuning, error) {
@@ -170,8 +170,8 @@ func (c *Context) Tuning() *Tuning { return c.tuning }
 
 func upToPower(n int) int { return 1 << bits.Len(uint(n-1)) }
 
-// class names the class of a product.
-func (g gemm) class() string {
+// class names the class of a product, as far as a tier's own kernels are concerned.
+func (g gemm) class(tier vk.Tier) string {
 	text := fmt.Sprintf("%s %dx%dx%d %s", layoutNames[g.layout], upToPower(g.m), upToPower(g.n), upToPower(g.k), storage(g.C.Tensor))
 	if g.add {
 		text += " add"
@@ -179,12 +179,15 @@ func (g gemm) class() string {
 	if g.A.DType != tensors.BF16 {
 		text += " of " + storage(g.A.Tensor)
 	}
+	if tier < vk.T3 { // which has the kernels of T2 too
+		text += fmt.Sprintf(" in T%d", tier)
+	}
 	return text
 }
 
 // tuned chooses the kernel of a product by the Context's Tuning.
 func (c *Context) tuned(g gemm, list []gemmTile) gemmTile {
-	class := g.class()
+	class := g.class(c.Device.Tier())
 	if t, ok := c.tuning.choice(class, list); ok {
 		return t
 	}

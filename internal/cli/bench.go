@@ -57,6 +57,7 @@ func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype t
 		if err != nil {
 			return nil, err
 		}
+		printBenchDevice(out, d)
 		return do(c, dtype, out)
 	})
 }
@@ -79,7 +80,6 @@ func (f *benchFlags) withDevice(cmd *cobra.Command, do func(d *vk.Device, dtype 
 	}
 	defer closeDevice(device, &err)
 	out := cmd.OutOrStdout()
-	printBenchDevice(out, device)
 	report, err := do(device, dtype, out)
 	if err != nil {
 		return err

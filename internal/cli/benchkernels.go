@@ -30,6 +30,7 @@ func newBenchKernelsCommand() *cobra.Command {
 				return err
 			}
 			return f.withDevice(cmd, func(d *vk.Device, dtype tensors.DType, out io.Writer) (any, error) {
+				printBenchDevice(out, d)
 				if !d.TellsStatistics() {
 					return nil, fail.New(fail.Other, "take another --device, or run the driver of a GPU without one (docs/benchmarks.md, Compilers)",
 						"bench: kernels: %s %s does not tell what its compiler does (VK_KHR_pipeline_executable_properties)", d.Driver, d.DriverInfo)

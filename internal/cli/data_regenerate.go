@@ -147,6 +147,7 @@ func (f *regenerateFlags) prepare(ctx context.Context, target *pair.Target) (r e
 	if s, err = evaluate.SurveyPrompts(ctx, opt, f.rows); err != nil {
 		return r, s, err
 	}
+	opt.Progress = nil // the second reading has a counter of its own
 	if most := target.Config.MaxPositions; f.maxNew > most-s.Longest {
 		return r, s, fail.New(fail.Usage, "take the row out, or lower --max-new-tokens",
 			"data regenerate: %s:%d: want at most the target's max_position_embeddings, %d tokens, of prompt and answer, got %d and %d", f.data, s.Line, most, s.Longest, f.maxNew)

@@ -62,11 +62,11 @@ func runSelftest(ctx context.Context, w io.Writer, dirs []string, precision tens
 		return err
 	}
 	defer closeDevice(device, &err)
-	fmt.Fprintf(w, "device %d: %s, %s\n", device.Index, device.Name, device.Tier())
 	gpu, err := newContext(device) // one for all cases: compiled kernels stay
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(w, "device %d: %s, %s\n", device.Index, device.Name, device.Tier())
 	defer warnTuning(gpu)
 	failed := 0
 	for i, dir := range dirs {

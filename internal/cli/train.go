@@ -57,7 +57,6 @@ func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags
 		return err
 	}
 	defer closeDevice(device, &err)
-	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
 	if flags.profile {
 		device.Profile()
 		defer func() { printProfile(device) }()
@@ -66,6 +65,7 @@ func train(ctx context.Context, r *recipe.Recipe, notices []recipe.Notice, flags
 	if err != nil {
 		return err
 	}
+	fmt.Printf("device %d: %s, %s\n", device.Index, device.Name, device.Tier())
 	defer warnTuning(c)
 	return trainer.Train(ctx, session, trainer.Options{Fresh: flags.fresh, Out: os.Stdout, Context: c})
 }

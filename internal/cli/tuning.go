@@ -25,8 +25,12 @@ func contextOf(d *vk.Device, tier vk.Tier) (*ops.Context, error) {
 		return nil, err
 	}
 	if asked, err := vk.ParseTier(os.Getenv(vk.TierVariable)); err == nil && asked == vk.TierAuto {
-		if warning := c.ProveTier(); warning != nil {
+		warning, err := c.ProveTier()
+		if warning != nil {
 			fmt.Fprintf(os.Stderr, "warning: %v\n", warning)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return c, nil
