@@ -172,7 +172,7 @@ func exportInterrupted(t *testing.T, d *pair.Draft, target *pair.Target) {
 	x := loadedCheck(t, d, target, tensors.F32, 4)
 	for _, n := range []int{0, 1, 6, 11} {
 		parent := t.TempDir()
-		_, err := ExportCheckpoint(&stopAfter{context.Background(), n}, d, filepath.Join(parent, "out"), ExportOptions{DType: tensors.BF16, Check: x})
+		_, err := ExportCheckpoint(&stopAfter{context.Background(), n, ""}, d, filepath.Join(parent, "out"), ExportOptions{DType: tensors.BF16, Check: x})
 		require.Equal(t, fail.Interrupted, fail.CodeOf(err), "%d: %v", n, err)
 		require.ErrorContains(t, err, "interrupted while the export was checked: nothing was written")
 		requireNothing(t, parent)

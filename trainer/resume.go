@@ -274,7 +274,7 @@ func (r *run) renewed(name string, loaded *checkpoint.Loaded) bool {
 // restore uploads a checkpoint's masters and moments. It ends between two tensors when ctx does.
 func restore(ctx context.Context, e *Engine, loaded *checkpoint.Loaded) error {
 	for _, p := range e.Draft.Params.List {
-		if err := hasEnded(ctx); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		values, err := loaded.Tensor(p.Name)

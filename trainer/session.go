@@ -235,7 +235,7 @@ func (s *Session) InitDraft(ctx context.Context, e *Engine) error {
 		}
 	}
 	for _, p := range domino.Params(cfg) {
-		if err := hasEnded(ctx); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		var values []float32

@@ -127,7 +127,7 @@ func (r *run) build(ctx context.Context, loaded *checkpoint.Loaded) error {
 		return err
 	}
 	if err := r.upload(ctx, loaded); err != nil {
-		if hasEnded(ctx) != nil {
+		if ctx.Err() != nil {
 			return r.interrupted()
 		}
 		return err
@@ -155,27 +155,17 @@ type stoppable struct {
 }
 
 func (s stoppable) Float32(name string) ([]float32, error) {
-	if err := hasEnded(s.ctx); err != nil {
+	if err := s.ctx.Err(); err != nil {
 		return nil, err
 	}
 	return s.Source.Float32(name)
 }
 
 func (s stoppable) Raw(name string) ([]byte, tensors.DType, error) {
-	if err := hasEnded(s.ctx); err != nil {
+	if err := s.ctx.Err(); err != nil {
 		return nil, 0, err
 	}
 	return s.Source.Raw(name)
-}
-
-// hasEnded is ctx's error once it is done.
-func hasEnded(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	default:
-		return nil
-	}
 }
 
 // loopLogged runs the loop with its metrics and progress open.

@@ -126,7 +126,7 @@ func TestClosedPipe(t *testing.T) {
 // its folder.
 func TestFullOutput(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("only Linux has /dev/full")
+		t.Skip("not run: only Linux has /dev/full")
 	}
 	draft := filepath.Join(finished(t), "run", "export")
 	target, data := filepath.Join(base, "target"), filepath.Join(base, "train.jsonl")
