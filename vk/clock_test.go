@@ -2,6 +2,7 @@ package vk_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,17 +27,20 @@ func TestMarksTellTheTimeBetweenCommands(t *testing.T) {
 
 	require.NoError(t, b.device.StartClock())
 	require.True(t, b.device.ClockRuns())
-	r.Mark("fills")
-	for range 20 {
-		r.Fill(x, 1)
+	fills, nothing := time.Hour, time.Hour // the least of ten: another process can hold up either of one
+	for range 10 {
+		r.Mark("fills")
+		for range 20 {
+			r.Fill(x, 1)
+		}
+		r.Mark("nothing")
+		require.NoError(t, r.Submit())
+		marks := b.device.Marks()
+		require.Len(t, marks, 3)
+		require.Equal(t, "fills", marks[0].Label)
+		require.Zero(t, marks[0].At)
+		fills, nothing = min(fills, marks[1].At), min(nothing, marks[2].At-marks[1].At)
 	}
-	r.Mark("nothing")
-	require.NoError(t, r.Submit())
-	marks := b.device.Marks()
-	require.Len(t, marks, 3)
-	require.Equal(t, "fills", marks[0].Label)
-	require.Zero(t, marks[0].At)
-	fills, nothing := marks[1].At, marks[2].At-marks[1].At
 	require.Greater(t, fills, 2*nothing, "80 MB take longer than no command")
 
 	r.Fill(x, 2)
