@@ -23,6 +23,9 @@ build: setup ## the binary ./vkdomino
 demo: build ## train a draft on the tiny target in testdata/demo, into runs/
 	@./vkdomino demo
 
+# With vectors of 512 bits, which commands ask for on such CPUs from Mesa 25 on, lavapipe compiles the odd shapes of tests for minutes.
+test nightly: export LP_NATIVE_VECTOR_WIDTH ?= $(if $(shell grep -m1 avx512vl /proc/cpuinfo 2>/dev/null),256)
+
 test: ## vet, gofmt, shaders, and every test on this machine's Vulkan device
 	@$(SETUP) test
 	@echo "== vet"

@@ -234,7 +234,12 @@ func (c *Context) gemmRun(g gemm) {
 			C, D = part.C, part.D
 		}
 		uses := []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {Tensor: C.Tensor, access: vk.Write | readIf(add)}}
-		uses[0].texels, uses[1].texels = t.texels, t.texels
+		if t.texels {
+			if !add { // C may be no list of texels
+				uses[2] = uses[0]
+			}
+			uses[0].texels, uses[1].texels, uses[2].texels = true, true, true
+		}
 		if t.scaled {
 			uses = append(uses, in(c.workspace.scales))
 		}

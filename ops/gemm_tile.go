@@ -113,7 +113,7 @@ func (t gemmTile) spec(g gemm, C, D matrix, add bool) []uint32 {
 		flags = []uint32{flag(g.A.aligned()), flag(g.B.aligned()), flag(C.aligned() && D.aligned()), flag(add), flag(C.DType == tensors.BF16)}
 	}
 	if t.texels {
-		flags = append(flags, flag(C.aligned() && D.aligned() && g.n%texelColumns == 0))
+		flags = append(flags, flag(C.aligned() && g.n%texelColumns == 0))
 	}
 	return append(append(append([]uint32{}, t.first...), flags...), t.rest...)
 }
@@ -124,11 +124,12 @@ func (m matrix) aligned() bool {
 	return m.pitch%each == 0 && m.Region.Offset%16 == 0
 }
 
-// readsTexels reports whether the operands of a product are read in texels: rows are a whole number of them, and
+// readsTexels reports whether the operands of a product, and what it is added to, are read in texels: rows are a whole number of them, and
 // the driver gains by it.
 func (c *Context) readsTexels(g gemm) bool {
 	whole := func(m matrix) bool { return m.aligned() && c.texels(m.Tensor, m.cols) }
-	return (g.layout != NT || c.Device.FastestTexels) && whole(g.A) && whole(g.B) && (g.layout == NT || g.n%texelColumns == 0)
+	return (g.layout != NT || c.Device.FastestTexels) && whole(g.A) && whole(g.B) && (g.layout == NT || g.n%texelColumns == 0) &&
+		(!g.add || whole(g.D))
 }
 
 // busyTiles is the number of workgroups that keeps a device busy.

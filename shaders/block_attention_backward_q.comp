@@ -34,7 +34,7 @@ vec4 held[HOLDS], held_do[HOLDS];
 	SCORES(s, held, Q, q0, K, k0) \
 	SCORES(g, held_do, DO, do0, V, v0) \
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
-		vec2 row = subgroupShuffle(stats[m / GROUP], m % GROUP); \
+		vec2 row = from_lane(stats[m / GROUP], m % GROUP); \
 		differentiate(m, key < end && (!(guarded) || SEES(m, key)), row.x, row.y); \
 	} \
 	ACCUMULATE(o, g, K, k0, guarded) \

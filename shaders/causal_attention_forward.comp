@@ -20,7 +20,7 @@ layout(push_constant) uniform Push {
 };
 #include "attention_softmax.glsl"
 
-#define IN_PAST(m, j) (j <= subgroupShuffle(last[m / GROUP], m % GROUP))
+#define IN_PAST(m, j) (j <= from_lane(last[m / GROUP], m % GROUP))
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;

@@ -9,6 +9,7 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 1) const uint TM = 32; // a multiple of LANES; of 4*LANES in TN
 #include "gemm.glsl"
+#include "from_lane.glsl"
 
 const uint TN = 4; // columns of a lane
 
@@ -21,7 +22,7 @@ const uint TN = 4; // columns of a lane
 		} \
 		[[unroll]] for (uint m = 0u; m < TM; m++) \
 			[[unroll]] for (uint q = 0u; q < steps; q++) \
-				c[m] += subgroupShuffle(a[q][m / (4u * LANES)][m % 4u], m / 4u % LANES) * b[q]; \
+				c[m] += from_lane(a[q][m / (4u * LANES)][m % 4u], m / 4u % LANES) * b[q]; \
 	}
 
 void main() {
@@ -40,7 +41,7 @@ void main() {
 		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = along_a(ra[r], k, last);
 		[[unroll]] for (uint t = 0u; t < TN; t++) b[t] = along_b(rb[t], k, last);
 		[[unroll]] for (uint m = 0u; m < TM; m++) {
-			vec4 x = subgroupShuffle(a[m / LANES], m % LANES);
+			vec4 x = from_lane(a[m / LANES], m % LANES);
 			[[unroll]] for (uint t = 0u; t < TN; t++)
 				[[unroll]] for (uint q = 0u; q < 4u; q++) c[m * TN + t] += x[q] * b[t][q];
 		}
@@ -59,7 +60,7 @@ void main() {
 		[[unroll]] for (uint r = 0u; r < TM / LANES; r++) a[r] = along_a(ra[r], k, last);
 		[[unroll]] for (uint q = 0u; q < 4u; q++) b[q] = load_b(k + q, j, last, N);
 		[[unroll]] for (uint m = 0u; m < TM; m++) {
-			vec4 x = subgroupShuffle(a[m / LANES], m % LANES);
+			vec4 x = from_lane(a[m / LANES], m % LANES);
 			[[unroll]] for (uint q = 0u; q < 4u; q++) c[m] += x[q] * b[q];
 		}
 	}

@@ -6,15 +6,16 @@
 // eight plain loads and a transposition. What one lane loaded reaches the others by a
 // shuffle with a constant index.
 //
-// Rows of both operands start at multiples of 16 bytes, and are as long.
+// Rows of both operands start at multiples of 16 bytes, and are as long; so do those of D where it is added.
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 1) const uint TM = 16; // LANES or 2*LANES; 2*LANES in TN
 #define TEXELS
 #include "gemm.glsl"
+#include "from_lane.glsl"
 
-layout(constant_id = 6) const bool EIGHT = false; // rows of C and D start at multiples of 16 bytes too
+layout(constant_id = 6) const bool EIGHT = false; // rows of C start at multiples of 16 bytes too
 const uint COLUMNS = 8u; // of a lane
 #ifdef STORAGE_BF16
 const uint EACH = 8u; // elements of a texel
@@ -36,20 +37,33 @@ const uint STEPS = EACH * LANES / TM; // TN: steps of k in one of them
 #endif
 
 #ifdef OUT_BF16
-layout(set = 0, binding = 2) buffer D_eight { uvec4 D8[]; };
 layout(set = 0, binding = 3) buffer C_eight { uvec4 C8[]; };
-
-// Columns col to col+7 of a row, in one store.
-void store_c8(uint row, uint col, vec4 lo, vec4 hi) {
-	if (row >= M || col >= N) return;
-	if (ADD) {
-		uvec4 d = D8[(d0 + row * ldd + col) >> 3];
-		lo += bf16x4_to_f32(d.xy);
-		hi += bf16x4_to_f32(d.zw);
-	}
-	C8[(c0 + row * ldc + col) >> 3] = uvec4(f32_to_bf16x4(lo), f32_to_bf16x4(hi));
-}
 #endif
+
+// Adds columns col to col+7 of a row of D, anything outside M x N.
+void add_d(uint row, uint col, inout vec4 c[2]) {
+	const uint at = d0 + min(row, M - 1u) * ldd;
+#ifdef OUT_BF16
+	const uvec4 u = texelFetch(D, int((at + min(col, N - COLUMNS)) / 8u));
+	c[0] += bf16x4_to_f32(u.xy);
+	c[1] += bf16x4_to_f32(u.zw);
+#else
+	[[unroll]] for (uint h = 0u; h < 2u; h++)
+		c[h] += uintBitsToFloat(texelFetch(D, int((at + min(col + 4u * h, N - 4u)) / 4u)));
+#endif
+}
+
+// Stores columns col to col+7 of a row.
+void store_c8(uint row, uint col, vec4 c[2]) {
+#ifdef OUT_BF16
+	if (EIGHT) {
+		if (row < M && col < N) C8[(c0 + row * ldc + col) >> 3] = uvec4(f32_to_bf16x4(c[0]), f32_to_bf16x4(c[1]));
+		return;
+	}
+#endif
+	store_c4(row, col, c[0]);
+	store_c4(row, col + 4u, c[1]);
+}
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
@@ -83,7 +97,7 @@ void main() {
 		[[unroll]] for (uint t = 0u; t < COLUMNS; t++) FETCH(B, rb[t] + k, b[t])
 		[[unroll]] for (uint m = 0u; m < TM; m++) {
 			vec4 x[FOURS];
-			[[unroll]] for (uint f = 0u; f < FOURS; f++) x[f] = subgroupShuffle(a[m / LANES][f], m % LANES);
+			[[unroll]] for (uint f = 0u; f < FOURS; f++) x[f] = from_lane(a[m / LANES][f], m % LANES);
 			[[unroll]] for (uint t = 0u; t < COLUMNS; t++) {
 				float s = c[m][t / 4u][t % 4u];
 				[[unroll]] for (uint q = 0u; q < EACH; q++) s += x[q / 4u][q % 4u] * b[t][q / 4u][q % 4u];
@@ -110,13 +124,13 @@ void main() {
 			vec4 s0 = c[m][0], s1 = c[m][1];
 #ifdef LAYOUT_NN
 			vec4 x[FOURS];
-			[[unroll]] for (uint f = 0u; f < FOURS; f++) x[f] = subgroupShuffle(a[m / LANES][f], m % LANES);
+			[[unroll]] for (uint f = 0u; f < FOURS; f++) x[f] = from_lane(a[m / LANES][f], m % LANES);
 #endif
 			[[unroll]] for (uint q = 0u; q < EACH; q++) {
 #ifdef LAYOUT_NN
 				float y = x[q / 4u][q % 4u];
 #else
-				float y = subgroupShuffle(a[q / STEPS][m % EACH / 4u][m % 4u], q % STEPS * (TM / EACH) + m / EACH);
+				float y = from_lane(a[q / STEPS][m % EACH / 4u][m % 4u], q % STEPS * (TM / EACH) + m / EACH);
 #endif
 				s0 += y * b[q][0];
 				s1 += y * b[q][1];
@@ -126,14 +140,8 @@ void main() {
 		}
 #endif
 	}
-#ifdef OUT_BF16
-	if (EIGHT) {
-		[[unroll]] for (uint m = 0u; m < TM; m++) store_c8(i0 + m, j, c[m][0], c[m][1]);
-		return;
-	}
-#endif
 	[[unroll]] for (uint m = 0u; m < TM; m++) {
-		store_c4(i0 + m, j, c[m][0]);
-		store_c4(i0 + m, j + 4u, c[m][1]);
+		if (ADD) add_d(i0 + m, j, c[m]);
+		store_c8(i0 + m, j, c[m]);
 	}
 }

@@ -21,6 +21,7 @@ var capabilities = map[uint32]string{
 	1:    "Shader",
 	61:   "GroupNonUniform",
 	63:   "GroupNonUniformArithmetic",
+	64:   "GroupNonUniformBallot",
 	65:   "GroupNonUniformShuffle",
 	4433: "StorageBuffer16BitAccess",
 }

@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -26,8 +27,9 @@ type Info struct {
 	CPU                bool
 	MaxBindingBytes    int64 // maxStorageBufferRange
 	MaxTexels          int64 // maxTexelBufferElements: texels of 16 bytes that a kernel can read of a region; used on CPUs
-	FastTexels         bool  // a CPU whose driver loads texels faster than words of a storage buffer: lavapipe before Mesa 26; Mesa 25 loads wrong values in subgroups of 16
-	FastestTexels      bool  // so much that NT products gain by it too: lavapipe before Mesa 25, whose loads return in registers
+	FastTexels         bool  // a CPU whose driver loads texels faster than words of a storage buffer
+	FastestTexels      bool  // so much that NT products gain by it too
+	Broadcasts         bool  // subgroupBroadcast of a constant lane is cheap, subgroupShuffle is not
 	SharedBytes        int   // maxComputeSharedMemorySize
 	MaxInvocations     int   // maxComputeWorkGroupInvocations
 	SubgroupSize       int
@@ -59,6 +61,7 @@ const (
 	stageComputeBit        = 0x20
 	subgroupBasic          = 0x1
 	subgroupArithmetic     = 0x4
+	subgroupBallot         = 0x8
 	subgroupShuffle        = 0x10
 	minimumInvocations     = 128
 	minimumSharedBytes     = 16 << 10
@@ -117,8 +120,7 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	info.canRequireSize = info.fullSubgroups && caps.requiredSubgroupSizeStages&stageComputeBit != 0
 	info.readMemory(p)
 	info.timestampPeriod = float64(props.Limits.TimestampPeriod)
-	info.FastestTexels = info.CPU && mesaBefore(info.DriverInfo, 25)
-	info.FastTexels = info.FastestTexels || info.CPU && mesaBefore(info.DriverInfo, 26) && info.SubgroupSize <= 8
+	info.describeLavapipe()
 	if info.Kind == "" {
 		info.Kind = "other"
 	}
@@ -138,7 +140,8 @@ func describe(index int, p vulkan.PhysicalDevice) Info {
 	need(hasDeviceExtension(p, extPushDesc), extPushDesc)
 	need(caps.storage16 != 0, "storageBuffer16BitAccess")
 	need(uint32(caps.subgroupStages)&stageComputeBit != 0, "subgroup operations in compute shaders")
-	need(ops&subgroupBasic != 0 && ops&subgroupArithmetic != 0 && ops&subgroupShuffle != 0, "subgroup arithmetic and shuffle")
+	const used = subgroupBasic | subgroupArithmetic | subgroupBallot | subgroupShuffle
+	need(ops&used == used, "subgroup arithmetic, ballot and shuffle")
 	need(props.Limits.MaxPushConstantsSize >= requiredPushConstBytes, "128 bytes of push constants")
 	need(info.SubgroupSize >= 4 && info.SubgroupSize <= 128, "a subgroup size between 4 and 128")
 	return info
@@ -153,12 +156,24 @@ func Devices() ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer in.close()
+	list := in.describe()
+	if slices.ContainsFunc(list, widen) {
+		in.close()
+		if in, err = openInstance(false); err != nil {
+			return nil, err
+		}
+		list = in.describe()
+	}
+	in.close()
+	return list, nil
+}
+
+func (in *instance) describe() []Info {
 	list := make([]Info, len(in.physical))
 	for i, p := range in.physical {
 		list[i] = describe(i, p)
 	}
-	return list, nil
+	return list
 }
 
 // choose picks the device to use: the given index, or, for -1, the best kind of
@@ -186,11 +201,4 @@ func choose(list []Info, index int) (Info, error) {
 		}
 	}
 	return Info{}, fmt.Errorf("vk: %w: %s", ErrNoDevice, strings.Join(lacks, "; "))
-}
-
-// mesaBefore reports whether a driver's text, as "Mesa 22.3.6 (LLVM 15.0.6)", names a Mesa older than a major version.
-func mesaBefore(text string, major int) bool {
-	var have int
-	n, err := fmt.Sscanf(text, "Mesa %d.", &have)
-	return err == nil && n == 1 && have < major
 }

@@ -52,18 +52,13 @@ type Device struct {
 
 // Open opens a device.
 func Open(opt Options) (*Device, error) {
-	in, err := openInstance(opt.Validation)
+	in, info, err := openChosen(opt)
+	if err == nil && widen(info) {
+		in.close()
+		in, info, err = openChosen(opt)
+	}
 	if err != nil {
 		return nil, err
-	}
-	list := make([]Info, len(in.physical))
-	for i, p := range in.physical {
-		list[i] = describe(i, p)
-	}
-	info, err := choose(list, opt.Index)
-	if err != nil {
-		in.close()
-		return nil, fail.New(fail.Other, "run `vkdomino doctor` to see the devices", "%w", err)
 	}
 	d := &Device{Info: info, instance: in, physical: in.physical[info.Index], tier: opt.Tier, validation: opt.Validation,
 		buffers: map[*Buffer]struct{}{}, views: map[Region]*texelView{}, viewers: map[uint64]struct{}{}, waitLimit: waitLimit}
@@ -83,6 +78,20 @@ func Open(opt Options) (*Device, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// openChosen opens an instance and chooses its device.
+func openChosen(opt Options) (*instance, Info, error) {
+	in, err := openInstance(opt.Validation)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	info, err := choose(in.describe(), opt.Index)
+	if err != nil {
+		in.close()
+		return nil, Info{}, fail.New(fail.Other, "run `vkdomino doctor` to see the devices", "%w", err)
+	}
+	return in, info, nil
 }
 
 // Tier is the tier in use.

@@ -150,5 +150,15 @@ const KeptViews = keptViews
 // Views counts the regions that are readable as texels.
 func (d *Device) Views() int { return len(d.views) }
 
-// MesaBefore is what FastTexels goes by.
-var MesaBefore = mesaBefore
+// What chooses the width of lavapipe's vectors, and its cache.
+var (
+	Widen         = widen
+	SeparateCache = separateCache
+)
+
+// Lavapipe is what is known of a CPU's driver by its text and the size of its subgroups.
+func Lavapipe(text string, lanes int) Info {
+	i := Info{Name: "llvmpipe", CPU: true, DriverInfo: text, SubgroupSize: lanes}
+	i.describeLavapipe()
+	return i
+}

@@ -10,6 +10,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/cgo"
 	"strings"
@@ -132,6 +133,9 @@ func openInstance(validation bool) (*instance, error) {
 	}
 	if validation && !hasLayer(validationLayer) {
 		return nil, fail.New(fail.Other, "install vulkan-validationlayers", "vk: validation asked for, but %s is not installed", validationLayer)
+	}
+	if err := separateCache(); err != nil {
+		os.Setenv("MESA_SHADER_CACHE_DISABLE", "true")
 	}
 	if !live.CompareAndSwap(false, true) {
 		return nil, errors.New("vk: a device is open already: a process has one at a time")

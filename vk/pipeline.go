@@ -36,7 +36,7 @@ type Pipeline struct {
 
 // Shader is what a pipeline is made of: a SPIR-V module whose entry point is main, with storage
 // buffers at bindings 0 to Buffers-1 of set 0, PushBytes of push constants, and 32-bit
-// specialisation constants 0 to len(Spec)-1.
+// specialisation constants 0 to len(Spec)-1; constant 30 says Info.Broadcasts.
 type Shader struct {
 	Name               string
 	SPIRV              []uint32
@@ -90,7 +90,7 @@ func (p *Pipeline) create(s Shader) error {
 		first = (*C.uint32_t)(unsafe.Pointer(&s.Spec[0]))
 	}
 	var handle unsafe.Pointer
-	r := C.shim_create_pipeline(unsafe.Pointer(d.handle), unsafe.Pointer(p.module), unsafe.Pointer(p.layout), size, cbool(full), cbool(s.Statistics), C.uint32_t(len(s.Spec)), first, &handle)
+	r := C.shim_create_pipeline(unsafe.Pointer(d.handle), unsafe.Pointer(p.module), unsafe.Pointer(p.layout), size, cbool(full), cbool(s.Statistics), C.uint32_t(len(s.Spec)), first, C.uint32_t(cbool(d.Broadcasts)), &handle)
 	p.handle = vulkan.Pipeline(handle)
 	return check(vulkan.Result(r), "vkCreateComputePipelines")
 }

@@ -304,14 +304,20 @@ void shim_destroy_messenger(void *instance, void *messenger) {
 	if (destroy_messenger) destroy_messenger(instance, messenger, NULL);
 }
 
-int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, int full, int statistics, uint32_t specCount, const uint32_t *spec, void **out) {
-	ShimSpecializationMapEntry entries[16];
+int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, int full, int statistics, uint32_t specCount, const uint32_t *spec, uint32_t broadcasts, void **out) {
+	ShimSpecializationMapEntry entries[17];
+	uint32_t values[17];
 	if (specCount > 16) return NOT_PRESENT;
-	for (uint32_t i = 0; i < specCount; i++) entries[i] = (ShimSpecializationMapEntry){i, i * 4, 4};
-	ShimSpecializationInfo info = {specCount, entries, specCount * 4, spec};
+	for (uint32_t i = 0; i < specCount; i++) {
+		entries[i] = (ShimSpecializationMapEntry){i, i * 4, 4};
+		values[i] = spec[i];
+	}
+	entries[specCount] = (ShimSpecializationMapEntry){30, specCount * 4, 4}; // shaders/include/from_lane.glsl
+	values[specCount++] = broadcasts;
+	ShimSpecializationInfo info = {specCount, entries, specCount * 4, values};
 	ShimRequiredSubgroupSize required = {ST_REQUIRED_SUBGROUP_SIZE, NULL, subgroupSize};
 	ShimComputePipelineCreateInfo create = {ST_COMPUTE_PIPELINE, NULL, statistics ? CAPTURE_STATISTICS : 0,
-		{ST_SHADER_STAGE, subgroupSize ? &required : NULL, full ? FULL_SUBGROUPS : 0, STAGE_COMPUTE, module, "main", specCount ? &info : NULL},
+		{ST_SHADER_STAGE, subgroupSize ? &required : NULL, full ? FULL_SUBGROUPS : 0, STAGE_COMPUTE, module, "main", &info},
 		layout, NULL, 0};
 	return create_pipelines(device, NULL, 1, &create, NULL, out);
 }

@@ -130,7 +130,7 @@ void *shim_feature_chain(uint32_t want);
 void *shim_validation_chain(int synchronization, uintptr_t user);
 int shim_create_messenger(void *instance, uintptr_t user, void **out);
 void shim_destroy_messenger(void *instance, void *messenger);
-int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, int full, int statistics, uint32_t specCount, const uint32_t *spec, void **out);
+int shim_create_pipeline(void *device, void *module, void *layout, uint32_t subgroupSize, int full, int statistics, uint32_t specCount, const uint32_t *spec, uint32_t broadcasts, void **out);
 uint32_t shim_statistics(void *device, void *pipeline, shim_statistic *out, uint32_t room);
 void shim_record(void *commandBuffer, const shim_op *ops, uint32_t n, int last);
 int shim_submit(void *queue, void *commandBuffer, void *fence);

@@ -11,6 +11,7 @@
 // drivers pay per load and per barrier, hardly per multiply-add.
 // Include it after the buffers and the push constants, which end in GEOMETRY.
 #include "workgroup.glsl"
+#include "from_lane.glsl"
 #include "attention_heads.glsl"
 
 layout(constant_id = 2) const uint ROWS = 16;
@@ -73,7 +74,7 @@ uint owned(uint v) { return VECTOR ? min(part(v), headDim - (RUN - v % RUN) * 4u
 	[[unroll]] for (uint i = 0u; i < ROWS; i += CHAINS) \
 		[[unroll]] for (uint q = 0u; q < 4u * FOURS; q++) \
 			[[unroll]] for (uint m = 0u; m < CHAINS; m++) \
-				out[i + m] += subgroupShuffle(a[(i + m) / GROUP][q / 4u][q % 4u], (i + m) % GROUP) * b[q / 4u][q % 4u];
+				out[i + m] += from_lane(a[(i + m) / GROUP][q / 4u][q % 4u], (i + m) % GROUP) * b[q / 4u][q % 4u];
 
 // out[m] = row m of A · the lane's row of B. The loop tests at its end: CPU
 // drivers run the rest of a body once more after a test at its start fails.
@@ -102,14 +103,14 @@ uint owned(uint v) { return VECTOR ? min(part(v), headDim - (RUN - v % RUN) * 4u
 	[[unroll]] for (uint i = 0u; i < GROUP; i += STRIP) { \
 		vec4 b[STRIP][PARTS]; \
 		[[unroll]] for (uint j = 0u; j < STRIP; j++) { \
-			uint at = b0 + subgroupShuffle(other, i + j); \
+			uint at = b0 + from_lane(other, i + j); \
 			HEAD_PARTS(B, at, b[j]) \
 		} \
 		[[unroll]] for (uint m = 0u; m < ROWS; m++) \
 			[[unroll]] for (uint v = 0u; v < PARTS; v++) { \
 				vec4 sum = out[m * PARTS + v]; \
 				[[unroll]] for (uint j = 0u; j < STRIP; j++) { \
-					float x = subgroupShuffle(w[m], i + j); \
+					float x = from_lane(w[m], i + j); \
 					sum += (guarded) && x == 0.0 ? vec4(0) : x * b[j][v]; \
 				} \
 				out[m * PARTS + v] = sum; \
@@ -119,7 +120,7 @@ uint owned(uint v) { return VECTOR ? min(part(v), headDim - (RUN - v % RUN) * 4u
 // Stores times * o[m*PARTS..] as row m of C, for the rows below n.
 #define STORE_ROWS(C, c0, o, times, n) \
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) { \
-		uint at = c0 + subgroupShuffle(spread[m / GROUP], m % GROUP); \
+		uint at = c0 + from_lane(spread[m / GROUP], m % GROUP); \
 		[[unroll]] for (uint v = 0u; v < PARTS; v++) { \
 			uint d = part(v); \
 			vec4 x = o[m * PARTS + v] * (times); \

@@ -15,7 +15,7 @@ void begin() {
 // The largest of all lanes: to a CPU driver shuffles with a constant index are cheaper than a reduction.
 float highest(float v) {
 	float high = UNSEEN;
-	[[unroll]] for (uint i = 0u; i < GROUP; i++) high = max(high, subgroupShuffle(v, i));
+	[[unroll]] for (uint i = 0u; i < GROUP; i++) high = max(high, from_lane(v, i));
 	return high;
 }
 

@@ -22,6 +22,7 @@
 #ifdef TEXELS
 layout(set = 0, binding = 0) uniform usamplerBuffer A;
 layout(set = 0, binding = 1) uniform usamplerBuffer B;
+layout(set = 0, binding = 2) uniform usamplerBuffer D;
 #elif defined(OPERAND)
 OPERAND(0, A)
 OPERAND(1, B)
@@ -29,7 +30,9 @@ OPERAND(1, B)
 BUFFER(0, A)
 BUFFER(1, B)
 #endif
+#ifndef TEXELS
 OUT_BUFFER(2, D)
+#endif
 OUT_BUFFER(3, C)
 layout(push_constant) uniform Push { uint a0, b0, d0, c0, M, N, K, lda, ldb, ldd, ldc, kSplit, cSplit; };
 
@@ -78,7 +81,9 @@ uint row_b(uint row, uint rows) { return b0 + min(row, rows - 1u) * ldb; }
 
 void store_c(uint row, uint col, float v) {
 	if (row >= M || col >= N) return;
+#ifndef TEXELS
 	if (ADD) v += OUT_LOAD(D, d0 + row * ldd + col);
+#endif
 	OUT_STORE(C, c0 + gl_WorkGroupID.z * cSplit + row * ldc + col, v);
 }
 
@@ -88,6 +93,8 @@ void store_c4(uint row, uint col, vec4 v) {
 		return;
 	}
 	if (row >= M || col >= N) return;
+#ifndef TEXELS
 	if (ADD) v += OUT_LOAD4(D, d0 + row * ldd + col);
+#endif
 	OUT_STORE4(C, c0 + gl_WorkGroupID.z * cSplit + row * ldc + col, v);
 }

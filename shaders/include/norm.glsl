@@ -2,8 +2,9 @@
 // the workgroup: each PARTS-th part of it has a row of its own.
 #include "row.glsl"
 #include "eight.glsl"
+#include "from_lane.glsl"
 layout(constant_id = 4) const uint PARTS = 1;
-layout(constant_id = 5) const bool BROADCAST = false; // CPU drivers: shuffles with a constant index alone are cheap
+layout(constant_id = 5) const bool BROADCAST = false; // CPU drivers: constant lanes alone are cheap to ask
 
 const uint LANES = GROUP / PARTS; // of a row
 uint part() { return gl_LocalInvocationIndex / LANES; }
@@ -19,7 +20,7 @@ float row_add(float v) {
 		float all = 0.0;
 		[[unroll]] for (uint p = 0u; p < PARTS; p++) {
 			float sum = 0.0;
-			[[unroll]] for (uint i = 0u; i < LANES; i++) sum += subgroupShuffle(v, p * LANES + i);
+			[[unroll]] for (uint i = 0u; i < LANES; i++) sum += from_lane(v, p * LANES + i);
 			if (part() == p) all = sum;
 		}
 		return all;
