@@ -235,7 +235,7 @@ func (c *Context) gemmRun(g gemm) {
 		}
 		uses := []use{in(part.A.Tensor), in(part.B.Tensor), in(D.Tensor), {Tensor: C.Tensor, access: vk.Write | readIf(add)}}
 		if t.texels {
-			if !add { // C may be no list of texels
+			if !add { // D is C then, which need not be readable in texels
 				uses[2] = uses[0]
 			}
 			uses[0].texels, uses[1].texels, uses[2].texels = true, true, true

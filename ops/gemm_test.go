@@ -73,6 +73,20 @@ func TestGemm(t *testing.T) {
 	}
 }
 
+// TestGemmByBroadcasts: both ways of asking another lane give the same results. Kernels are small, since one of them is slow.
+func TestGemmByBroadcasts(t *testing.T) {
+	device := testgpu.Device(t)
+	usual := device.Broadcasts
+	t.Cleanup(func() { device.Broadcasts = usual })
+	for _, device.Broadcasts = range []bool{false, true} {
+		r := newRig(t, 21) // its kernels are compiled anew
+		for _, l := range gemmLayouts {
+			l.check(r, tensors.BF16, tensors.F32, 8, 16, 24, true)
+			r.clear()
+		}
+	}
+}
+
 // TestGemmWithoutRows accepts an empty batch.
 func TestGemmWithoutRows(t *testing.T) {
 	r := newRig(t, 7)

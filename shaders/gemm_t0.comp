@@ -3,7 +3,7 @@
 // GEMM for CPU drivers: one subgroup computes a tile of TM rows in registers.
 // A CPU driver pays per lane-load and per barrier, hardly per multiply-add: so
 // every lane loads four elements at a time, and what one lane loaded reaches the
-// others by a shuffle with a constant index, without shared memory.
+// others by from_lane, without shared memory.
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;

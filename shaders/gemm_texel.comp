@@ -3,8 +3,8 @@
 // GEMM for CPU drivers whose operands can be read in texels of 16 bytes: one subgroup
 // computes a tile of TM rows, eight columns a lane, in registers. A storage buffer costs
 // such a driver a loop over the lanes with a test of bounds in it; a texel buffer costs
-// eight plain loads and a transposition. What one lane loaded reaches the others by a
-// shuffle with a constant index.
+// eight plain loads and a transposition. What one lane loaded reaches the others by
+// from_lane.
 //
 // Rows of both operands start at multiples of 16 bytes, and are as long; so do those of D where it is added.
 #extension GL_GOOGLE_include_directive : require

@@ -134,7 +134,7 @@ func openInstance(validation bool) (*instance, error) {
 	if validation && !hasLayer(validationLayer) {
 		return nil, fail.New(fail.Other, "install vulkan-validationlayers", "vk: validation asked for, but %s is not installed", validationLayer)
 	}
-	if err := separateCache(); err != nil {
+	if err := separateCache(); err != nil { // without a folder for the width that the user chose, nothing is kept
 		os.Setenv("MESA_SHADER_CACHE_DISABLE", "true")
 	}
 	if !live.CompareAndSwap(false, true) {

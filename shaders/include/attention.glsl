@@ -7,8 +7,8 @@
 //	SCORES      s[m] of a lane = row m · the lane's row     a loop over the elements of a head
 //	ACCUMULATE  o[m] += Σ_lane w[m] · the lane's row        lanes own elements of the head
 //
-// What one lane loaded reaches the others by a shuffle with a constant index: CPU
-// drivers pay per load and per barrier, hardly per multiply-add.
+// What one lane loaded reaches the others by from_lane: CPU drivers pay per load and
+// per barrier, hardly per multiply-add.
 // Include it after the buffers and the push constants, which end in GEOMETRY.
 #include "workgroup.glsl"
 #include "from_lane.glsl"

@@ -12,7 +12,7 @@ void begin() {
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) sum[m] = 0.0;
 }
 
-// The largest of all lanes: to a CPU driver shuffles with a constant index are cheaper than a reduction.
+// The largest of all lanes: to a CPU driver that is cheaper than a reduction.
 float highest(float v) {
 	float high = UNSEEN;
 	[[unroll]] for (uint i = 0u; i < GROUP; i++) high = max(high, from_lane(v, i));
