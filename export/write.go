@@ -108,17 +108,14 @@ func checkInput(cfg Config, list []Tensor, opt Options) error {
 }
 
 // CheckPlace refuses, with the exit code fail.Usage, a folder that Write would not write to: it has no name, or holds what we have
-// not written.
+// not written; and, with fail.Disk, one that cannot be made.
 func CheckPlace(dir string) error {
 	const hint = "choose a new or empty folder, or remove this one yourself"
 	if dir == "" { // which names no folder here, and the working directory to the file system
 		return fail.New(fail.Usage, hint, "export: want the name of a folder, got none")
 	}
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fail.New(fail.Usage, hint, "export: %w", err)
 	}
 	ours := []string{ModelFile, ConfigFile, ProvenanceFile}
@@ -131,6 +128,13 @@ func CheckPlace(dir string) error {
 	}
 	if _, err := os.Stat(filepath.Join(dir, ProvenanceFile)); seen > 0 && err != nil {
 		return fail.New(fail.Usage, hint, "export: %s: holds a model without %s, which is not ours to replace", dir, ProvenanceFile)
+	}
+	final, err := filepath.Abs(dir) // since "." is made in a parent too
+	if err == nil {
+		err = atomicfile.CheckDir(final)
+	}
+	if err != nil {
+		return fmt.Errorf("export: %s: %w", dir, err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"vkdomino/domino"
+	"vkdomino/internal/atomicfile"
 	"vkdomino/internal/fail"
 	"vkdomino/internal/plural"
 	"vkdomino/trainer/checkpoint"
@@ -85,13 +86,9 @@ func errorsFirst(checks ...func() error) error {
 	return nil
 }
 
-// checkWritable creates and removes a file in the output folder.
+// checkWritable makes sure that the output folder takes files.
 func checkWritable(dir string) error {
-	f, err := os.CreateTemp(dir, ".writable.*")
-	if err == nil {
-		err = errorsFirst(f.Close, func() error { return os.Remove(f.Name()) })
-	}
-	if err != nil {
+	if err := atomicfile.CheckWritable(dir); err != nil {
 		return fail.New(fail.Disk, "choose a training.output_dir that can be written", "trainer: output folder: %w", err)
 	}
 	return nil

@@ -57,6 +57,25 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	})
 }
 
+// CheckWritable creates a file in dir and removes it, so that a folder that does not take files is found before there is
+// anything to write.
+func CheckWritable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable.*"+tmpSuffix)
+	if err != nil {
+		return diskError(nameOf(dir, err))
+	}
+	return errors.Join(f.Close(), removeFile(f.Name()))
+}
+
+// CheckDir is CheckWritable for a directory that WriteDir is to make: the nearest parent that there is must take files.
+func CheckDir(final string) error {
+	parent := filepath.Dir(filepath.Clean(final))
+	for !exists(parent) && parent != filepath.Dir(parent) {
+		parent = filepath.Dir(parent)
+	}
+	return CheckWritable(parent)
+}
+
 // Write creates path with the bytes that write sends to its writer, atomically. An error of the writer itself comes back
 // with the exit code fail.Disk, an error that write makes on its own account unchanged.
 func Write(path string, perm fs.FileMode, write func(w io.Writer) error) error {

@@ -97,6 +97,20 @@ func TestWriteIntoAMissingFolder(t *testing.T) {
 	require.ErrorContains(t, err, filepath.Join("no", "a")+": ")
 }
 
+// What is checked beforehand leaves nothing behind, and is refused where a write would be.
+func TestCheckWritable(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, CheckWritable(root))
+	require.NoError(t, CheckDir(filepath.Join(root, "deep", "out")))
+	require.Empty(t, names(t, root))
+	missing := filepath.Join(root, "no")
+	require.NoError(t, os.WriteFile(filepath.Join(root, "file"), nil, 0o644))
+	for _, err := range []error{CheckWritable(missing), CheckDir("/proc/none/out"), CheckDir(filepath.Join(root, "file", "out"))} {
+		require.Equal(t, fail.Disk, fail.CodeOf(err))
+	}
+	require.ErrorContains(t, CheckWritable(missing), missing+": no such file or directory")
+}
+
 func TestWriteDir(t *testing.T) {
 	root := t.TempDir()
 	final := filepath.Join(root, "deep", "out")

@@ -50,20 +50,20 @@ func (f *benchFlags) addDevice(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.json, "json", "", "write the figures to this file as well")
 }
 
-// measure calls do with a context on the device; what it returns goes to the file of --json.
-func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error)) error {
-	return f.withDevice(cmd, func(d *vk.Device, dtype tensors.DType, out io.Writer) (any, error) {
+// measure calls do with a context on the device.
+func (f *benchFlags) measure(cmd *cobra.Command, do func(c *ops.Context, dtype tensors.DType, out io.Writer) error) error {
+	return f.withDevice(cmd, func(d *vk.Device, dtype tensors.DType, out io.Writer) error {
 		c, err := newContext(d)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		printBenchDevice(out, d)
 		return do(c, dtype, out)
 	})
 }
 
-// withDevice opens the device and calls do; what it returns goes to the file of --json.
-func (f *benchFlags) withDevice(cmd *cobra.Command, do func(d *vk.Device, dtype tensors.DType, out io.Writer) (any, error)) (err error) {
+// withDevice opens the device and calls do.
+func (f *benchFlags) withDevice(cmd *cobra.Command, do func(d *vk.Device, dtype tensors.DType, out io.Writer) error) (err error) {
 	dtype, err := parsePrecision(f.precision)
 	if err != nil {
 		return err
@@ -79,15 +79,18 @@ func (f *benchFlags) withDevice(cmd *cobra.Command, do func(d *vk.Device, dtype 
 		return err
 	}
 	defer closeDevice(device, &err)
-	out := cmd.OutOrStdout()
-	report, err := do(device, dtype, out)
-	if err != nil {
-		return err
-	}
-	return f.write(report)
+	return do(device, dtype, cmd.OutOrStdout())
 }
 
-// write writes a report to the file of --json, if there is one. Benchmarks that take long write what they have so far.
+// show writes a report to the file of --json and prints it. The file comes first: printing ends the program where its reader
+// has gone, and a file that cannot be written is no reason not to print. Benchmarks that take long show what they have so far.
+func (f *benchFlags) show(report any, print func()) error {
+	err := f.write(report)
+	print()
+	return err
+}
+
+// write writes a report to the file of --json, if there is one.
 func (f *benchFlags) write(report any) error {
 	if f.json == "" {
 		return nil
@@ -112,8 +115,8 @@ type presetRun struct {
 	flags  *benchFlags
 }
 
-// presetCommand completes a command that measures the step of a preset; do returns the report.
-func presetCommand(cmd *cobra.Command, runs int, do func(presetRun) (any, error)) *cobra.Command {
+// presetCommand completes a command that measures the step of a preset.
+func presetCommand(cmd *cobra.Command, runs int, do func(presetRun) error) *cobra.Command {
 	var f benchFlags
 	var s stepFlags
 	cmd.Args = argCount(0, 0, "flags alone")
@@ -122,7 +125,7 @@ func presetCommand(cmd *cobra.Command, runs int, do func(presetRun) (any, error)
 		if err != nil {
 			return err
 		}
-		return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+		return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) error {
 			return do(presetRun{c, p, dtype, f.runs, out, &f})
 		})
 	}
@@ -138,7 +141,7 @@ func newBenchStepCommand() *cobra.Command {
 		Long: "The Domino training step without the target's forward pass: draft forward, loss, backward, clipping, AdamW.\n" +
 			"Presets: " + strings.Join(bench.Names(), ", ") + ".",
 		Example: "  vkdomino bench step --preset toy\n  vkdomino bench step --preset specforge --json step.json\n  vkdomino bench step --preset toy --anchors 64",
-	}, 20, func(r presetRun) (any, error) {
+	}, 20, func(r presetRun) error {
 		return r.step(false)
 	})
 }
@@ -183,14 +186,14 @@ func (s *stepFlags) preset(cmd *cobra.Command) (bench.Preset, error) {
 const slowStep = 2 * time.Second
 
 // step says what the step will take, measures it, and prints the report: the kernels' table last, which takes a step more.
-func (r presetRun) step(target bool) (any, error) {
+func (r presetRun) step(target bool) error {
 	m, err := bench.PlanStep(r.preset, r.dtype, target, r.c.Device.MaxBindingBytes)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	printMemory(r.out, m)
 	if err := checkBenchMemory(m, r.c.Device); err != nil {
-		return nil, err
+		return err
 	}
 	report, err := bench.Step(r.c, r.preset, bench.StepOptions{Precision: r.dtype, Runs: r.runs, Table: true, Target: target,
 		Ran: func(n int, took time.Duration) {
@@ -199,14 +202,12 @@ func (r presetRun) step(target bool) (any, error) {
 			}
 		},
 		Timed: func(report *bench.StepReport) error {
-			printStep(r.out, report)
-			return r.flags.write(report)
+			return r.flags.show(report, func() { printStep(r.out, report) })
 		}})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	printKernels(r.out, report)
-	return report, nil
+	return r.flags.show(report, func() { printKernels(r.out, report) })
 }
 
 // checkBenchMemory refuses what the device cannot hold.
@@ -223,13 +224,12 @@ func newBenchPeakCommand() *cobra.Command {
 		Example: "  vkdomino bench peak --json peak.json",
 		Args:    argCount(0, 0, "flags alone"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.measure(cmd, func(c *ops.Context, _ tensors.DType, out io.Writer) (any, error) {
+			return f.measure(cmd, func(c *ops.Context, _ tensors.DType, out io.Writer) error {
 				r, err := bench.Peak(c, f.runs)
 				if err != nil {
-					return nil, err
+					return err
 				}
-				printPeak(out, r)
-				return r, nil
+				return f.show(r, func() { printPeak(out, r) })
 			})
 		},
 	}
@@ -243,13 +243,12 @@ func newBenchOpCommand() *cobra.Command {
 		Short:   "Every op at the shapes of a preset",
 		Long:    "Every op at the shapes that a preset's training step, or decoding, has: time, TFLOP/s or GB/s, and how much of the\ndevice's own peak that is.",
 		Example: "  vkdomino bench op\n  vkdomino bench op --preset qwen3-8b --batch 1 --json op.json",
-	}, 5, func(r presetRun) (any, error) {
+	}, 5, func(r presetRun) error {
 		report, err := bench.Op(r.c, r.preset, r.dtype, r.runs)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		printOps(r.out, report)
-		return report, nil
+		return r.flags.show(report, func() { printOps(r.out, report) })
 	})
 }
 
@@ -260,7 +259,7 @@ func newBenchOnlineCommand() *cobra.Command {
 		Long: "The training step as `vkdomino train` runs it: the target's forward pass through the last layer that the draft\n" +
 			"captures, then the draft's step. Presets: " + strings.Join(bench.Names(), ", ") + ".",
 		Example: "  vkdomino bench online --preset toy\n  vkdomino bench online --preset qwen3-8b --json online.json",
-	}, 10, func(r presetRun) (any, error) {
+	}, 10, func(r presetRun) error {
 		return r.step(true)
 	})
 }
@@ -275,22 +274,22 @@ func newBenchGemmCommand() *cobra.Command {
 		Example: "  vkdomino bench gemm\n  vkdomino bench gemm --shapes qwen3-8b --json gemm.json\n  vkdomino bench gemm --shapes 512x512x512,256x4096x256",
 		Args:    argCount(0, 0, "flags alone"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) (any, error) {
+			return f.measure(cmd, func(c *ops.Context, dtype tensors.DType, out io.Writer) error {
 				shapes, err := bench.GemmShapes(set, c.Device.CPU)
 				if err != nil {
-					return nil, err
+					return err
 				}
 				plan, err := bench.PlanGemm(shapes, dtype)
 				if err != nil {
-					return nil, err
+					return err
 				}
 				if err := plan.CheckOr(c.Device.Now(), "take smaller --shapes"); err != nil {
-					return nil, err
+					return err
 				}
-				return bench.Gemm(c, shapes, dtype, f.runs, func(r *bench.GemmReport) error {
-					printGemm(out, r)
-					return f.write(r)
+				_, err = bench.Gemm(c, shapes, dtype, f.runs, func(r *bench.GemmReport) error {
+					return f.show(r, func() { printGemm(out, r) })
 				})
+				return err
 			})
 		},
 	}

@@ -98,6 +98,23 @@ func TestBenchGemm(t *testing.T) {
 	require.Equal(t, 1, strings.Count(out, "of peak"), out)
 }
 
+// writes is a reader of the output that a test calls.
+type writes func()
+
+func (w writes) Write(p []byte) (int, error) { w(); return len(p), nil }
+
+// The file is there when the figures are printed, where printing may end the program.
+func TestBenchWritesBeforePrinting(t *testing.T) {
+	f := benchFlags{json: filepath.Join(t.TempDir(), "peak.json")}
+	require.NoError(t, f.show(&bench.PeakReport{}, func() { printPeak(writes(func() { require.FileExists(t, f.json) }), &bench.PeakReport{}) }))
+
+	var out bytes.Buffer
+	f.json = filepath.Join(t.TempDir(), "no", "peak.json")
+	err := f.show(&bench.PeakReport{}, func() { printPeak(&out, &bench.PeakReport{}) })
+	require.Equal(t, fail.Disk, fail.CodeOf(err))
+	require.NotEmpty(t, out.String(), "a file that cannot be written is no reason not to print")
+}
+
 // A table that grows while it is measured has its head once, and each product once.
 func TestPrintGemm(t *testing.T) {
 	var out bytes.Buffer

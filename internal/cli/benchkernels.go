@@ -29,18 +29,17 @@ func newBenchKernelsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return f.withDevice(cmd, func(d *vk.Device, dtype tensors.DType, out io.Writer) (any, error) {
+			return f.withDevice(cmd, func(d *vk.Device, dtype tensors.DType, out io.Writer) error {
 				printBenchDevice(out, d)
 				if !d.TellsStatistics() {
-					return nil, fail.New(fail.Other, "take another --device, or run the driver of a GPU without one (docs/benchmarks.md, Compilers)",
+					return fail.New(fail.Other, "take another --device, or run the driver of a GPU without one (docs/benchmarks.md, Compilers)",
 						"bench: kernels: %s %s does not tell what its compiler does (VK_KHR_pipeline_executable_properties)", d.Driver, d.DriverInfo)
 				}
 				r, err := bench.Kernels(d, p, dtype)
 				if err != nil {
-					return nil, err
+					return err
 				}
-				printCompiled(out, r)
-				return r, nil
+				return f.show(r, func() { printCompiled(out, r) })
 			})
 		},
 	}

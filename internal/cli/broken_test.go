@@ -389,6 +389,8 @@ func brokenValues() []broken {
 		with(2, "want MxNxK of sizes from 1 to", "bench", "gemm", "--shapes", "8x0x8"),
 		with(2, "want MxNxK of sizes from 1 to", "bench", "gemm", "--shapes", "8x8x4000000000"),
 		with(2, "--json: want a file", "bench", "gemm", "--json", "folder"),
+		with(2, "--json: want a regular file, got /dev/null", "bench", "step", "--json", "/dev/null"),
+		with(5, "--json: nowhere/x.json: its folder: no such file or directory", "bench", "kernels", "--json", "nowhere/x.json"),
 		with(2, "bench peak: want flags alone", "bench", "peak", "fast"),
 		with(2, "--device: want a number from 0", "selftest", "--device", "-2"),
 		with(1, "want case.json or generation.json", "selftest", "--case", "folder"),

@@ -139,7 +139,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	require.NoError(t, os.Chmod(dir, 0o555))
 	t.Cleanup(func() { os.Chmod(dir, 0o755); os.Chmod(filepath.Join(dir, "run"), 0o755) })
 	for _, c := range []struct{ override, want string }{
-		{"training.output_dir=run", "run/.writable"},
+		{"training.output_dir=run", "trainer: output folder: atomicfile: write: open run: "},
 		{"training.output_dir=new", "mkdir new: permission denied"},
 	} {
 		r := run(t, asNobody(command(t, dir, train(c.override)...)))
@@ -149,6 +149,16 @@ func TestReadOnlyFolder(t *testing.T) {
 		require.Contains(t, r.hint(), "training.output_dir")
 		require.NotContains(t, r.out, "step 1/")
 		require.Less(t, r.took, 5*time.Second)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "run", "rows.jsonl"), nil, 0o444))
+	for want, args := range map[string][]string{
+		"--json: run/x.json: its folder: permission denied": {"bench", "step", "--json", "run/x.json"},
+		"--out: open run/rows.jsonl: permission denied":     {"data", "regenerate", "--target", "x", "--data", "x", "--out", "run/rows.jsonl"},
+		"export: run/new/draft: ":                           {"export", "run/checkpoint-2", "run/new/draft"},
+	} {
+		r := run(t, asNobody(command(t, dir, args...)))
+		require.Equal(t, 5, r.code, r.out)
+		require.Contains(t, r.out, want)
 	}
 }
 

@@ -74,7 +74,7 @@ func (f *regenerateFlags) check() error {
 	}
 	err := checkNumbers("data regenerate", intFlag{"--max-new-tokens", f.maxNew, 1}, intFlag{"--batch", f.batch, 1}, intFlag{"--rows", f.rows, -1})
 	if err == nil {
-		err = checkOutputFile("--out", f.out)
+		err = checkAppendedFile("--out", f.out)
 	}
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vkdomino/internal/atomicfile"
 	"vkdomino/internal/fail"
 	"vkdomino/ops"
 	"vkdomino/tensors"
@@ -45,17 +46,34 @@ func checkOutputFile(flag, path string) error {
 	if path == "" {
 		return nil
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil: // a new file
+	case info.IsDir():
 		return fail.New(fail.Usage, "name a file in it", "%s: want a file, got the folder %s", flag, path)
+	case !info.Mode().IsRegular(): // which the new file would take the place of
+		return fail.New(fail.Usage, "name another file", "%s: want a regular file, got %s", flag, path)
 	}
-	_, err := os.Stat(filepath.Dir(path) + string(filepath.Separator) + ".")
+	err = atomicfile.CheckWritable(filepath.Dir(path))
 	if named := new(fs.PathError); errors.As(err, &named) {
 		err = named.Err
 	}
 	if err != nil {
-		return fail.New(fail.Disk, "make its folder first, or name another file", "%s: %s: its folder: %w", flag, path, err)
+		return fail.New(fail.Disk, "make its folder first, or name a file elsewhere", "%s: %s: its folder: %w", flag, path, err)
 	}
 	return nil
+}
+
+// checkAppendedFile is checkOutputFile for a file that a command goes on with, where there is one.
+func checkAppendedFile(flag, path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, fs.ErrPermission):
+		return fail.New(fail.Disk, "name a file that can be written", "%s: %w", flag, err)
+	}
+	return checkOutputFile(flag, path)
 }
 
 // targetHint has the hint name the flag of a target's folder, where err is that there is no target in it.
