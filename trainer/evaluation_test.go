@@ -41,7 +41,7 @@ func taus(t *testing.T, dir string) map[int]float64 {
 // tauOf decodes a checkpoint's draft as `vkdomino eval` does, one prompt at a time.
 func tauOf(t *testing.T, dir string) float64 {
 	t.Helper()
-	draft, err := pair.OpenDraft(dir)
+	draft, err := pair.OpenDraft(t.Context(), dir)
 	require.NoError(t, err)
 	defer draft.Close()
 	target, err := pair.OpenTarget(draft.Recipe.ModelPath, draft.Recipe.ChatTemplate)
@@ -54,9 +54,9 @@ func tauOf(t *testing.T, dir string) float64 {
 	opt := evaluate.Options{MaxNewTokens: draft.Recipe.EvalMaxNewTokens, Stops: target.Stops, Batch: 1}
 	c := sharedContext(t)
 	defer c.Release()
-	onDevice, err := target.Load(c, evaluate.Positions(prompts, opt.MaxNewTokens, draft.Config.BlockSize), dtype)
+	onDevice, err := target.Load(t.Context(), c, evaluate.Positions(prompts, opt.MaxNewTokens, draft.Config.BlockSize), dtype)
 	require.NoError(t, err)
-	weights, err := draft.Load(c, dtype)
+	weights, err := draft.Load(t.Context(), c, dtype)
 	require.NoError(t, err)
 	d, err := evaluate.Prepare(c, onDevice, weights, prompts, draft.DraftTokens, opt)
 	require.NoError(t, err)

@@ -93,14 +93,14 @@ func (x *ExportCheck) context() int {
 }
 
 // Load uploads the target and the draft in a storage dtype. In a dry context it counts what
-// the check allocates.
-func (x *ExportCheck) Load(c *ops.Context, t *pair.Target, d *pair.Draft, dtype tensors.DType) error {
+// the check allocates. It ends between two tensors when ctx does, with its error.
+func (x *ExportCheck) Load(ctx context.Context, c *ops.Context, t *pair.Target, d *pair.Draft, dtype tensors.DType) error {
 	x.Context, x.DType = c, dtype
 	var err error
-	if x.Target, err = t.Load(c, x.context()+d.Config.BlockSize, dtype); err != nil {
+	if x.Target, err = t.Load(ctx, c, x.context()+d.Config.BlockSize, dtype); err != nil {
 		return err
 	}
-	if x.draft, err = d.Load(c, dtype); err != nil {
+	if x.draft, err = d.Load(ctx, c, dtype); err != nil {
 		return err
 	}
 	return x.build(d.DraftTokens)

@@ -26,7 +26,7 @@ const demoEval = "../testdata/demo/eval.jsonl"
 // openTrained opens the last checkpoint of a run and its target.
 func openTrained(t *testing.T, dir string) (*pair.Draft, *pair.Target) {
 	t.Helper()
-	d, err := pair.OpenDraft(checkpoint.Dir(dir, steps))
+	d, err := pair.OpenDraft(t.Context(), checkpoint.Dir(dir, steps))
 	require.NoError(t, err)
 	t.Cleanup(func() { d.Close() })
 	target, err := pair.OpenTarget(d.Recipe.ModelPath, d.Recipe.ChatTemplate)
@@ -43,7 +43,7 @@ func loadedCheck(t *testing.T, d *pair.Draft, target *pair.Target, precision ten
 	x.MaxNew = maxNew
 	c := sharedContext(t)
 	t.Cleanup(c.Release)
-	require.NoError(t, x.Load(c, target, d, precision))
+	require.NoError(t, x.Load(t.Context(), c, target, d, precision))
 	return x
 }
 
@@ -85,7 +85,7 @@ func exportChecks(t *testing.T, d *pair.Draft, target *pair.Target) {
 			if c.dtype == tensors.F32 {
 				require.Equal(t, report.Tau, report.TauF32)
 			}
-			back, err := pair.OpenDraft(out)
+			back, err := pair.OpenDraft(t.Context(), out)
 			require.NoError(t, err)
 			defer back.Close()
 			require.Equal(t, d.Config, back.Config)
@@ -254,7 +254,7 @@ func checkpointOfAnotherGeometry(t *testing.T, run string) {
 		require.Contains(t, flat.String(), old)
 		state.DraftJSON = json.RawMessage(strings.Replace(flat.String(), old, text, 1))
 		require.NoError(t, checkpoint.Save(dir, state, params))
-		_, err := pair.OpenDraft(checkpoint.Dir(dir, steps))
+		_, err := pair.OpenDraft(t.Context(), checkpoint.Dir(dir, steps))
 		require.ErrorContains(t, err, want)
 		require.Equal(t, fail.Other, fail.CodeOf(err))
 	}

@@ -186,7 +186,7 @@ func comparable(t *testing.T, dir string) checkpoint.State {
 
 func load(t *testing.T, dir string) *checkpoint.Loaded {
 	t.Helper()
-	l, err := checkpoint.Load(dir)
+	l, err := checkpoint.Load(t.Context(), dir)
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l

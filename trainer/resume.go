@@ -116,7 +116,7 @@ func (r *run) checkMemory() (err error) {
 }
 
 // find looks for a checkpoint to go on from: nil for a new run.
-func (r *run) find() (*checkpoint.Loaded, error) {
+func (r *run) find(ctx context.Context) (*checkpoint.Loaded, error) {
 	out := r.Recipe.OutputDir
 	if err := checkpoint.Clean(out); err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (r *run) find() (*checkpoint.Loaded, error) {
 	if err := r.freshState(); err != nil {
 		return nil, err
 	}
-	loaded, skipped, err := checkpoint.Resume(out)
+	loaded, skipped, err := checkpoint.Resume(ctx, out)
 	if err != nil || loaded == nil {
 		return nil, err
 	}

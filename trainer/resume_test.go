@@ -374,28 +374,32 @@ func TestNothingIsLeftOfARunWithoutAStep(t *testing.T) {
 	}
 }
 
-// The upload of weights ends between two tensors, of a new run and of one that goes on.
+// The upload of weights ends between two tensors, of a new run and of one that goes on, which verifies its checkpoint before.
 func TestStopWhileUploading(t *testing.T) {
 	dir, whole := t.TempDir(), t.TempDir()
-	stopped := func() error {
+	stopped := func(n int) error {
 		s := prepare(t, dir)
 		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 		require.NoError(t, err)
 		defer out.Close()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		err = Train(ctx, s, Options{Out: out, Context: sharedContext(t)})
+		err = Train(&stopAfter{t.Context(), n, ""}, s, Options{Out: out, Context: sharedContext(t)})
 		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
 		text, reading := os.ReadFile(out.Name())
 		require.NoError(t, reading)
 		require.NotContains(t, string(text), "memory: ", "the loop has begun")
 		return err
 	}
-	require.ErrorContains(t, stopped(), "interrupted before the first step")
+	require.ErrorContains(t, stopped(0), "interrupted before the first step")
 	require.NoDirExists(t, checkpoint.Dir(dir, 0))
 	_, err := train(t, dir, 2, Options{})
 	require.Equal(t, fail.Interrupted, fail.CodeOf(err))
-	require.ErrorContains(t, stopped(), "interrupted after 2 steps; checkpoint written: "+checkpoint.Dir(dir, 2))
+	path := checkpoint.Dir(dir, 2)
+	require.ErrorContains(t, stopped(0), "interrupted while reading "+path)
+	verifying := &stopAfter{t.Context(), toTheEnd, ""}
+	l, err := checkpoint.Load(verifying, path)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.ErrorContains(t, stopped(toTheEnd-verifying.n), "interrupted after 2 steps; checkpoint written: "+path)
 	trained(t, dir)
 	trained(t, whole)
 	requireSameRun(t, whole, dir, steps)

@@ -72,7 +72,7 @@ func (r *run) interrupted() error {
 // finish draws the curves and exports the last checkpoint.
 func (r *run) finish() error {
 	r.drawCurves()
-	loaded, err := checkpoint.Load(checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
+	loaded, err := checkpoint.Load(context.Background(), checkpoint.Dir(r.Recipe.OutputDir, r.state.Step))
 	if err != nil {
 		return err
 	}

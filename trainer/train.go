@@ -10,11 +10,10 @@ import (
 	"time"
 
 	"vkdomino/internal/fail"
-	"vkdomino/model"
 	"vkdomino/ops"
-	"vkdomino/tensors"
 	"vkdomino/trainer/checkpoint"
 	"vkdomino/trainer/metrics"
+	"vkdomino/trainer/pair"
 )
 
 // ErrNonFinite is in the chain of the error that ends a run whose gradients stay non-finite.
@@ -95,7 +94,7 @@ func Train(ctx context.Context, s *Session, opt Options) error {
 			return err
 		}
 	}
-	loaded, err := r.find()
+	loaded, err := r.find(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func (r *run) build(ctx context.Context, loaded *checkpoint.Loaded) error {
 
 // upload writes the weights of target and draft.
 func (r *run) upload(ctx context.Context, loaded *checkpoint.Loaded) error {
-	if err := r.engine.Load(stoppable{ctx, r.Weights}); err != nil {
+	if err := r.engine.Load(pair.Stoppable(ctx, r.Weights)); err != nil {
 		return err
 	}
 	r.engine.Updates = r.state.UpdatesApplied
@@ -146,26 +145,6 @@ func (r *run) upload(ctx context.Context, loaded *checkpoint.Loaded) error {
 		return restore(ctx, r.engine, loaded)
 	}
 	return r.InitDraft(ctx, r.engine)
-}
-
-// stoppable is a target's weights whose reading ends with ctx.
-type stoppable struct {
-	ctx context.Context
-	model.Source
-}
-
-func (s stoppable) Float32(name string) ([]float32, error) {
-	if err := s.ctx.Err(); err != nil {
-		return nil, err
-	}
-	return s.Source.Float32(name)
-}
-
-func (s stoppable) Raw(name string) ([]byte, tensors.DType, error) {
-	if err := s.ctx.Err(); err != nil {
-		return nil, 0, err
-	}
-	return s.Source.Raw(name)
 }
 
 // loopLogged runs the loop with its metrics and progress open.

@@ -155,7 +155,7 @@ func agreement(ctx context.Context, f checkFlags, target *pair.Target, rows []da
 		return a, err
 	}
 	defer c.Release()
-	m, err := target.Load(c, max(longest, 1), f.dtype)
+	m, err := target.Load(ctx, c, max(longest, 1), f.dtype)
 	if err != nil {
 		return a, err
 	}

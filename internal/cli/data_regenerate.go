@@ -105,7 +105,7 @@ func runRegenerate(ctx context.Context, w io.Writer, f regenerateFlags) (err err
 	}
 	defer closeDevice(device, &err)
 	build := func(c *ops.Context) (*domino.Decoder, error) {
-		return pair.NewDecoder(c, target, nil, domino.DecoderConfig{Slots: min(f.batch, survey.Rows), Context: survey.Longest + f.maxNew}, dtype)
+		return pair.NewDecoder(ctx, c, target, nil, domino.DecoderConfig{Slots: min(f.batch, survey.Rows), Context: survey.Longest + f.maxNew}, dtype)
 	}
 	plan, err := trainer.PlanOf(func(c *ops.Context) error { _, err := build(c); return err })
 	if err != nil {

@@ -120,7 +120,7 @@ func (e *evaluation) open(ctx context.Context) error {
 		if path == "" {
 			continue
 		}
-		s, err := pair.OpenDraft(path)
+		s, err := pair.OpenDraft(ctx, path)
 		if err != nil {
 			return err
 		}
@@ -222,13 +222,13 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 	result := &evaluate.Result{FormatVersion: evaluate.FormatVersion, Target: f.target, Data: f.data, Device: device.Name, Precision: f.precision,
 		Prompts: len(e.prompts), MaxNewTokens: f.maxNew, Batch: min(f.batch, len(e.prompts)), Resamples: evaluate.DefaultResamples}
 	fmt.Fprintf(os.Stderr, "decoding %s on %s\n", plural.Of(len(e.prompts), "prompt"), device.Name)
-	target, err := e.loadTarget(c)
+	target, err := e.loadTarget(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	var alone *domino.Decoding
 	for _, s := range e.drafts {
-		d, err := e.decoder(c, target, s, opt)
+		d, err := e.decoder(ctx, c, target, s, opt)
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +259,7 @@ func (e *evaluation) run(ctx context.Context, device *vk.Device) (*evaluate.Resu
 }
 
 // loadTarget uploads the target, with RoPE tables for the longest block of any draft.
-func (e *evaluation) loadTarget(c *ops.Context) (*model.Target, error) {
+func (e *evaluation) loadTarget(ctx context.Context, c *ops.Context) (*model.Target, error) {
 	dtype, err := parsePrecision(e.flags.precision)
 	if err != nil {
 		return nil, err
@@ -268,15 +268,15 @@ func (e *evaluation) loadTarget(c *ops.Context) (*model.Target, error) {
 	for _, s := range e.drafts {
 		block = max(block, s.Config.BlockSize)
 	}
-	return e.target.Load(c, evaluate.Positions(e.prompts, e.flags.maxNew, block), dtype)
+	return e.target.Load(ctx, c, evaluate.Positions(e.prompts, e.flags.maxNew, block), dtype)
 }
 
-func (e *evaluation) decoder(c *ops.Context, target *model.Target, s *pair.Draft, opt evaluate.Options) (*domino.Decoder, error) {
+func (e *evaluation) decoder(ctx context.Context, c *ops.Context, target *model.Target, s *pair.Draft, opt evaluate.Options) (*domino.Decoder, error) {
 	dtype, err := parsePrecision(e.flags.precision)
 	if err != nil {
 		return nil, err
 	}
-	draft, err := s.Load(c, dtype)
+	draft, err := s.Load(ctx, c, dtype)
 	if err != nil {
 		return nil, err
 	}

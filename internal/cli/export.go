@@ -70,7 +70,7 @@ func runExport(ctx context.Context, w io.Writer, f exportFlags) (err error) {
 	if _, err := os.Stat(filepath.Join(f.checkpoint, checkpoint.ManifestFile)); err != nil {
 		return fail.New(fail.Other, "give a checkpoint folder of a run, such as runs/demo/checkpoint-600", "export: want a checkpoint: %w", err)
 	}
-	loaded, err := checkpoint.Load(f.checkpoint)
+	loaded, err := checkpoint.Load(ctx, f.checkpoint)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (f *exportFlags) checked(ctx context.Context, w io.Writer, draft *pair.Draf
 		return orNoCheck(err)
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	plan, err := trainer.PlanOf(func(c *ops.Context) error { return opt.Check.Load(c, target, draft, precision) })
+	plan, err := trainer.PlanOf(func(c *ops.Context) error { return opt.Check.Load(ctx, c, target, draft, precision) })
 	if err != nil {
 		return orNoCheck(err)
 	}
@@ -116,7 +116,7 @@ func (f *exportFlags) checked(ctx context.Context, w io.Writer, draft *pair.Draf
 		return err
 	}
 	defer c.Release()
-	if err := opt.Check.Load(c, target, draft, precision); err != nil {
+	if err := opt.Check.Load(ctx, c, target, draft, precision); err != nil {
 		return orNoCheck(err)
 	}
 	report, err := trainer.ExportCheckpoint(ctx, draft, f.out, opt)

@@ -101,7 +101,7 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 		return err
 	}
 	s := &speaker{generateFlags: f}
-	if s.target, s.draft, err = pair.Open(f.targetDir, f.draftDir, ""); err != nil {
+	if s.target, s.draft, err = pair.Open(ctx, f.targetDir, f.draftDir, ""); err != nil {
 		return targetHint(err, "--target", f.targetDir)
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
@@ -122,7 +122,7 @@ func runGenerate(ctx context.Context, f generateFlags) (err error) {
 	}
 	defer c.Release()
 	cfg := domino.DecoderConfig{Slots: 1, Context: s.context, Candidates: f.candidates, DraftTokens: f.draftTokens}
-	if s.decoder, err = pair.NewDecoder(c, s.target, s.draft, cfg, dtype); err != nil {
+	if s.decoder, err = pair.NewDecoder(ctx, c, s.target, s.draft, cfg, dtype); err != nil {
 		return err
 	}
 	if err := s.warmUp(ctx); err != nil {

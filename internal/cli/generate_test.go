@@ -11,7 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vkdomino/domino"
 	"vkdomino/internal/fail"
+	"vkdomino/ops"
 	"vkdomino/trainer/pair"
 )
 
@@ -108,6 +110,20 @@ func copyExport(t *testing.T, from, provenance string) string {
 	require.True(t, json.Valid([]byte(provenance)))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "vkdomino.json"), []byte(provenance), 0o600))
 	return dir
+}
+
+// A signal before the first token ends the upload of weights.
+func TestInterruptWhileUploading(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, draft := range []string{"", filepath.Join(generationDir, "export")} {
+		f := generateFlags{targetDir: filepath.Join(generationDir, "target"), draftDir: draft, prompt: "x", maxNew: 2, filter: ops.Filter{TopP: 1},
+			sampling: string(domino.Equality), precision: "f32", device: -1}
+		err := runGenerate(ctx, f)
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotContains(t, err.Error(), "decode")
+		require.Equal(t, fail.Interrupted, fail.CodeOf(cutShort(ctx, err, "")))
+	}
 }
 
 // TestPrinter colours what the draft got right and leaves a stop token out.

@@ -88,7 +88,7 @@ func OpenGeneration(dir string) (*Generation, error) {
 	if err := json.Unmarshal(raw, &g.generationFile); err != nil {
 		return nil, fail.New(fail.Other, "", "selftest: %s: %w", path, err)
 	}
-	if g.target, g.draft, err = pair.Open(filepath.Join(dir, "target"), filepath.Join(dir, "export"), ""); err != nil {
+	if g.target, g.draft, err = pair.Open(context.Background(), filepath.Join(dir, "target"), filepath.Join(dir, "export"), ""); err != nil {
 		return nil, fmt.Errorf("selftest: %w", err)
 	}
 	if err := g.check(); err != nil {
@@ -154,7 +154,7 @@ func (g *Generation) decode(c *ops.Context, slots int, alone bool, precision ten
 		opt.StopTokensOf = append(opt.StopTokensOf, k.Stops)
 		longest = max(longest, len(k.Prompt))
 	}
-	d, err := pair.NewDecoder(c, g.target, g.draft, domino.DecoderConfig{Slots: slots, Context: longest + g.MaxNewTokens, DraftTokens: g.BlockSize - 1}, precision)
+	d, err := pair.NewDecoder(context.Background(), c, g.target, g.draft, domino.DecoderConfig{Slots: slots, Context: longest + g.MaxNewTokens, DraftTokens: g.BlockSize - 1}, precision)
 	if err != nil {
 		return nil, nil, err
 	}

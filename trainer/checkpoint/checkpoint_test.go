@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func dirNames(t *testing.T, dir string) []string {
 
 // newest is the path of what Resume opens, "" where there is no checkpoint.
 func newest(outputDir string) (path string, skipped []Corrupt, err error) {
-	l, skipped, err := Resume(outputDir)
+	l, skipped, err := Resume(context.Background(), outputDir)
 	if err != nil || l == nil {
 		return "", skipped, err
 	}
@@ -85,7 +86,7 @@ func newest(outputDir string) (path string, skipped []Corrupt, err error) {
 // requireStep loads path and checks that it is the checkpoint of a step in every value.
 func requireStep(t *testing.T, path string, step int) {
 	t.Helper()
-	l, err := Load(path)
+	l, err := Load(t.Context(), path)
 	require.NoError(t, err)
 	defer l.Close()
 	require.Equal(t, step, l.State.Step)
@@ -111,7 +112,7 @@ func TestSaveThenLoad(t *testing.T) {
 	require.Equal(t, []string{"checkpoint-7"}, dirNames(t, dir))
 	require.ElementsMatch(t, []string{ManifestFile, ModelFile, OptimizerFile, StateFile}, dirNames(t, Dir(dir, 7)))
 	requireStep(t, Dir(dir, 7), 7)
-	l, err := Load(Dir(dir, 7))
+	l, err := Load(t.Context(), Dir(dir, 7))
 	require.NoError(t, err)
 	defer l.Close()
 	want := state(7)
@@ -286,7 +287,7 @@ func TestLegacyNamesAreMapped(t *testing.T) {
 	list := []Param{param(1, "dflash_module.fc.weight", 2), param(1, "dflash_module.logit_head.prefix_gru.weight_hh_l0", 2),
 		param(1, "logit_head.embed_proj.0.weight", 2)}
 	require.NoError(t, Save(dir, state(1), list))
-	l, err := Load(Dir(dir, 1))
+	l, err := Load(t.Context(), Dir(dir, 1))
 	require.NoError(t, err)
 	defer l.Close()
 	require.Equal(t, []string{"embed_proj.0.weight", "fc.weight", "prefix_gru.weight_hh_l0"}, l.Names())
@@ -413,4 +414,21 @@ func TestDiskThatFillsUpWhileSaving(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, full, 10)
 	requireStep(t, Dir(dir, 2), 2)
+}
+
+// Verifying ends with ctx, which says nothing of the checkpoint.
+func TestInterruptWhileVerifying(t *testing.T) {
+	dir := saved(t, 2, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, loading := Load(ctx, Dir(dir, 2))
+	l, skipped, resuming := Resume(ctx, dir)
+	require.Nil(t, l)
+	require.Empty(t, skipped)
+	for step, err := range map[int]error{2: loading, 3: resuming} {
+		require.EqualError(t, err, "interrupted while reading "+Dir(dir, step))
+		require.Equal(t, fail.Interrupted, fail.CodeOf(err))
+		require.NotErrorIs(t, err, ErrCorrupt)
+		require.NotEmpty(t, fail.HintOf(err))
+	}
 }

@@ -167,7 +167,7 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := saved(t, 2, 3)
 			c.do(t, Dir(dir, 3))
-			_, err := Load(Dir(dir, 3))
+			_, err := Load(t.Context(), Dir(dir, 3))
 			require.ErrorIs(t, err, ErrCorrupt)
 			require.ErrorContains(t, err, c.want)
 			require.ErrorContains(t, err, "checkpoint-3")
@@ -187,7 +187,7 @@ func flip(t *testing.T, dir, name string, content []byte, bit int) {
 	changed := bytes.Clone(content)
 	changed[bit/8] ^= 1 << (bit % 8)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name), changed, 0o644))
-	_, err := load(dir)
+	_, err := load(t.Context(), dir)
 	require.ErrorIs(t, err, ErrCorrupt, "%s bit %d", name, bit)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
 }

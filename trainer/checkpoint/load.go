@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,17 +29,24 @@ type Loaded struct {
 }
 
 // Load verifies and opens the checkpoint directory path. Names that other trainers have used are mapped to the export
-// names. Every error has ErrCorrupt in its chain.
-func Load(path string) (*Loaded, error) {
-	l, err := load(path)
-	if err != nil {
-		return nil, fail.New(fail.Other, loadHint, "checkpoint: %s: %w", path, err)
+// names. When ctx ends meanwhile the error has the code fail.Interrupted; every other one has ErrCorrupt in its chain.
+func Load(ctx context.Context, path string) (*Loaded, error) {
+	l, err := load(ctx, path)
+	switch {
+	case err == nil:
+		return l, nil
+	case ctx.Err() != nil:
+		return nil, interrupted(path)
 	}
-	return l, nil
+	return nil, fail.New(fail.Other, loadHint, "checkpoint: %s: %w", path, err)
 }
 
-func load(path string) (*Loaded, error) {
-	if err := verify(path); err != nil {
+func interrupted(path string) error {
+	return fail.New(fail.Interrupted, "start the same command again", "interrupted while reading %s", path)
+}
+
+func load(ctx context.Context, path string) (*Loaded, error) {
+	if err := verify(ctx, path); err != nil {
 		return nil, err
 	}
 	l := &Loaded{path: path}

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -36,14 +37,14 @@ func (m *manifest) encode() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// verify checks every file of the checkpoint dir against its manifest.
-func verify(dir string) error {
+// verify checks every file of the checkpoint dir against its manifest. It ends when ctx does.
+func verify(ctx context.Context, dir string) error {
 	m, err := readManifest(filepath.Join(dir, ManifestFile))
 	if err != nil {
 		return err
 	}
 	for _, f := range m.Files {
-		if err := verifyFile(dir, f); err != nil {
+		if err := verifyFile(ctx, dir, f); err != nil {
 			return err
 		}
 	}
@@ -109,14 +110,14 @@ func missing(err error) error {
 	return err
 }
 
-func verifyFile(dir string, want fileEntry) error {
+func verifyFile(ctx context.Context, dir string, want fileEntry) error {
 	f, err := openRegular(filepath.Join(dir, want.Name))
 	if err != nil {
 		return corrupt("%s: %w", want.Name, err)
 	}
 	defer f.Close()
 	sum := sha256.New()
-	size, err := io.Copy(sum, f)
+	size, err := io.Copy(sum, stoppable{ctx, f})
 	if err != nil {
 		return corrupt("%s: %w", want.Name, missing(err))
 	}
@@ -127,4 +128,17 @@ func verifyFile(dir string, want fileEntry) error {
 		return corrupt("%s: SHA-256: want %s, got %s", want.Name, want.SHA256, got)
 	}
 	return nil
+}
+
+// stoppable is a file whose reading ends with ctx.
+type stoppable struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.from.Read(p)
 }

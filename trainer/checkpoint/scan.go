@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,17 +22,20 @@ type Corrupt struct {
 
 // Resume opens the checkpoint with the highest step that verifies; nil where outputDir has no checkpoint at all. Those
 // passed over on the way are in skipped. Where there are checkpoints and none verifies it is an error that names them: a
-// run never begins at step 0 again by itself.
-func Resume(outputDir string) (l *Loaded, skipped []Corrupt, err error) {
+// run never begins at step 0 again by itself. When ctx ends meanwhile the error has the code fail.Interrupted.
+func Resume(ctx context.Context, outputDir string) (l *Loaded, skipped []Corrupt, err error) {
 	steps, err := Steps(outputDir)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, step := range steps {
 		path := Dir(outputDir, step)
-		l, err := load(path)
+		l, err := load(ctx, path)
 		if err == nil {
 			return l, skipped, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil, interrupted(path)
 		}
 		skipped = append(skipped, Corrupt{Path: path, Err: err})
 	}
@@ -84,7 +88,7 @@ func Rotate(outputDir string, keepLimit, best int) error {
 	}
 	var skipped []Corrupt
 	for len(steps) > 0 {
-		err := verify(Dir(outputDir, steps[0]))
+		err := verify(context.Background(), Dir(outputDir, steps[0]))
 		if err == nil {
 			break
 		}

@@ -28,7 +28,7 @@ func loadGolden(t *testing.T, positions int) (*ops.Context, *model.Target) {
 	files, err := pair.OpenTarget(goldenTarget, "")
 	require.NoError(t, err)
 	defer files.Close()
-	target, err := files.Load(c, positions, tensors.F32)
+	target, err := files.Load(t.Context(), c, positions, tensors.F32)
 	require.NoError(t, err)
 	return c, target
 }

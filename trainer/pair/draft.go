@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,12 +38,13 @@ type Draft struct {
 // OpenDraft opens a checkpoint, which state.json makes of a folder, or an export. Refused
 // (fail.Other) are broken files, a missing or extra tensor or one of another shape, and an
 // export that does not say what cannot be guessed: a Domino draft's shift_label and
-// pure_draft_prefix_len. Source: spec.md §12, §13.3, §13.5.
-func OpenDraft(path string) (*Draft, error) {
+// pure_draft_prefix_len. When ctx ends before a checkpoint is verified the error has the code
+// fail.Interrupted. Source: spec.md §12, §13.3, §13.5.
+func OpenDraft(ctx context.Context, path string) (*Draft, error) {
 	_, err := os.Stat(filepath.Join(path, checkpoint.StateFile))
 	switch {
 	case err == nil:
-		return openCheckpoint(path)
+		return openCheckpoint(ctx, path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fail.New(fail.Other, "give the folder of an export or of a checkpoint", "pair: draft: %w", err)
 	}
@@ -65,8 +67,8 @@ func OpenExport(path string) (*Draft, error) {
 	return d, nil
 }
 
-func openCheckpoint(path string) (*Draft, error) {
-	l, err := checkpoint.Load(path)
+func openCheckpoint(ctx context.Context, path string) (*Draft, error) {
+	l, err := checkpoint.Load(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +127,14 @@ func (d *Draft) Checkpoint() *checkpoint.Loaded { return d.checkpoint }
 // Weights reads the values of a tensor by its export name: of a checkpoint the f32 masters.
 func (d *Draft) Weights(name string) ([]float32, error) { return d.weights(name) }
 
-// Load uploads the draft for decoding, in a storage dtype. In a dry context it only allocates.
-func (d *Draft) Load(c *ops.Context, dtype tensors.DType) (*domino.DraftModel, error) {
-	weights := d.weights
-	if c.Dry() {
-		weights = func(string) ([]float32, error) { return nil, nil }
+// Load uploads the draft for decoding, in a storage dtype. It ends between two tensors when ctx
+// does, with its error. In a dry context it only allocates.
+func (d *Draft) Load(ctx context.Context, c *ops.Context, dtype tensors.DType) (*domino.DraftModel, error) {
+	weights := func(name string) ([]float32, error) {
+		if err := ctx.Err(); err != nil || c.Dry() {
+			return nil, err
+		}
+		return d.weights(name)
 	}
 	return domino.LoadDraft(c, d.Config, weights, dtype)
 }
@@ -159,13 +164,13 @@ func (d *Draft) Check(t *Target) error {
 }
 
 // Open opens a target and a draft and checks that they belong together; draft "" is none, and
-// nil then. template is that of OpenTarget.
-func Open(target, draft, template string) (*Target, *Draft, error) {
+// nil then. template is that of OpenTarget, ctx that of OpenDraft.
+func Open(ctx context.Context, target, draft, template string) (*Target, *Draft, error) {
 	t, err := OpenTarget(target, template)
 	if err != nil || draft == "" {
 		return t, nil, err
 	}
-	d, err := OpenDraft(draft)
+	d, err := OpenDraft(ctx, draft)
 	if err != nil {
 		return nil, nil, errors.Join(err, t.Close())
 	}
@@ -177,22 +182,22 @@ func Open(target, draft, template string) (*Target, *Draft, error) {
 
 // NewDecoder uploads both in a storage dtype and returns a decoder; d may be nil. Of cfg it
 // fills in Target and Draft, and where 0 the draft's own DraftTokens. A context beyond the
-// target's is refused (fail.Usage) before anything is uploaded.
-func NewDecoder(c *ops.Context, t *Target, d *Draft, cfg domino.DecoderConfig, dtype tensors.DType) (*domino.Decoder, error) {
+// target's is refused (fail.Usage) before anything is uploaded, which ends with ctx.
+func NewDecoder(ctx context.Context, c *ops.Context, t *Target, d *Draft, cfg domino.DecoderConfig, dtype tensors.DType) (*domino.Decoder, error) {
 	if most := t.Config.MaxPositions; cfg.Context > most {
 		return nil, fail.New(fail.Usage, "shorten the prompt or ask for fewer new tokens", "pair: prompt and answer: want at most the target's max_position_embeddings, %d tokens, got %d",
 			most, cfg.Context)
 	}
 	var err error
 	if d != nil {
-		if cfg.Draft, err = d.Load(c, dtype); err != nil {
+		if cfg.Draft, err = d.Load(ctx, c, dtype); err != nil {
 			return nil, fmt.Errorf("pair: %s: %w", d.Path, err)
 		}
 		if cfg.DraftTokens == 0 {
 			cfg.DraftTokens = d.DraftTokens
 		}
 	}
-	if cfg.Target, err = t.Load(c, domino.RopePositions(cfg.Context, cfg.Draft), dtype); err != nil {
+	if cfg.Target, err = t.Load(ctx, c, domino.RopePositions(cfg.Context, cfg.Draft), dtype); err != nil {
 		return nil, err
 	}
 	return domino.NewDecoder(c, cfg)

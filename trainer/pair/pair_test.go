@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,7 +110,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			target, draft := copyOf(t, goldenTarget), copyOf(t, goldenDraft)
 			c.damage(target, draft)
-			_, _, err := Open(target, draft, "")
+			_, _, err := Open(t.Context(), target, draft, "")
 			require.ErrorContains(t, err, c.want)
 			require.Equal(t, c.code, fail.CodeOf(err), "%v", err)
 			require.NotEmpty(t, fail.HintOf(err))
@@ -123,7 +124,7 @@ func TestTargetWithoutTokenizerOrTemplate(t *testing.T) {
 	for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} {
 		edit(t, filepath.Join(dir, name), "", "")
 	}
-	target, draft, err := Open(dir, goldenDraft, "")
+	target, draft, err := Open(t.Context(), dir, goldenDraft, "")
 	require.NoError(t, err)
 	defer target.Close()
 	defer draft.Close()
@@ -135,7 +136,7 @@ func TestTargetWithoutTokenizerOrTemplate(t *testing.T) {
 
 	require.NoError(t, os.CopyFS(dir+"/again", os.DirFS(goldenTarget)))
 	edit(t, dir+"/again/chat_template.jinja", "", "")
-	again, none, err := Open(dir+"/again", "", "")
+	again, none, err := Open(t.Context(), dir+"/again", "", "")
 	require.NoError(t, err)
 	defer again.Close()
 	require.Nil(t, none)
@@ -148,24 +149,30 @@ func TestTargetWithoutTokenizerOrTemplate(t *testing.T) {
 // The number of drafted tokens comes from the caller, else from the draft, else from its block size.
 func TestNewDecoder(t *testing.T) {
 	c := testgpu.Context(t)
-	target, draft, err := Open(goldenTarget, goldenDraft, "")
+	target, draft, err := Open(t.Context(), goldenTarget, goldenDraft, "")
 	require.NoError(t, err)
 	defer target.Close()
 	defer draft.Close()
 	for _, k := range []struct{ asked, stated, want int }{{3, 5, 3}, {0, 5, 5}, {0, 0, 7}} {
 		draft.DraftTokens = k.stated
-		d, err := NewDecoder(c, target, draft, domino.DecoderConfig{Slots: 1, Context: 16, DraftTokens: k.asked}, tensors.BF16)
+		d, err := NewDecoder(t.Context(), c, target, draft, domino.DecoderConfig{Slots: 1, Context: 16, DraftTokens: k.asked}, tensors.BF16)
 		require.NoError(t, err)
 		require.Equal(t, k.want, d.DraftTokens())
 	}
-	_, err = NewDecoder(c, target, nil, domino.DecoderConfig{Slots: 1, Context: 1 << 20}, tensors.F32)
+	_, err = NewDecoder(t.Context(), c, target, nil, domino.DecoderConfig{Slots: 1, Context: 1 << 20}, tensors.F32)
 	require.ErrorContains(t, err, "want at most the target's max_position_embeddings")
 	require.Equal(t, fail.Usage, fail.CodeOf(err))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, d := range []*Draft{nil, draft} {
+		_, err = NewDecoder(ctx, c, target, d, domino.DecoderConfig{Slots: 1, Context: 16}, tensors.F32)
+		require.ErrorIs(t, err, context.Canceled, "the upload of weights ends with ctx")
+	}
 
 	c.Release()
 	dry, before := ops.NewDry(), c.Device.Allocated()
 	for _, c := range []*ops.Context{dry, c} {
-		d, err := NewDecoder(c, target, draft, domino.DecoderConfig{Slots: 1, Context: 16}, tensors.F32)
+		d, err := NewDecoder(t.Context(), c, target, draft, domino.DecoderConfig{Slots: 1, Context: 16}, tensors.F32)
 		require.NoError(t, err)
 		require.NotNil(t, d)
 	}

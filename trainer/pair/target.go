@@ -119,12 +119,37 @@ func Prompts(ctx context.Context, opt data.Options, n int) ([][]int32, error) {
 	return ids, nil
 }
 
+// Stoppable is weights whose reading ends with ctx.
+func Stoppable(ctx context.Context, weights model.Source) model.Source {
+	return stoppable{ctx, weights}
+}
+
+type stoppable struct {
+	ctx context.Context
+	model.Source
+}
+
+func (s stoppable) Float32(name string) ([]float32, error) {
+	if err := s.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.Source.Float32(name)
+}
+
+func (s stoppable) Raw(name string) ([]byte, tensors.DType, error) {
+	if err := s.ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	return s.Source.Raw(name)
+}
+
 // Load uploads the target to its last layer in a storage dtype (tensors.F32 or BF16), with
-// RoPE tables of so many positions. In a dry context it only allocates.
-func (t *Target) Load(c *ops.Context, positions int, dtype tensors.DType) (*model.Target, error) {
+// RoPE tables of so many positions. It ends between two tensors when ctx does, with its error.
+// In a dry context it only allocates.
+func (t *Target) Load(ctx context.Context, c *ops.Context, positions int, dtype tensors.DType) (*model.Target, error) {
 	target, err := model.NewTarget(c, t.Config, t.Config.NumLayers-1, positions, dtype)
 	if err != nil || c.Dry() {
 		return target, err
 	}
-	return target, target.Load(c, t.Weights)
+	return target, target.Load(c, Stoppable(ctx, t.Weights))
 }
