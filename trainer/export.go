@@ -43,6 +43,11 @@ func checkpointParams(e *Engine) []checkpoint.Param {
 	return list
 }
 
+// checkExport finds early what would keep the export at the run's end from its place.
+func (r *run) checkExport() error {
+	return export.CheckPlace(filepath.Join(r.Recipe.OutputDir, exportDir))
+}
+
 // ExportOptions say how a checkpoint is exported.
 type ExportOptions struct {
 	DType  tensors.DType // BF16 or F32

@@ -77,7 +77,8 @@ type loopState struct {
 //
 // What can be known to be wrong is found before the first step, in this order: the output
 // folder is in use or cannot be written; the checkpoint is damaged, of another recipe or of
-// another draft; the plan does not fit the device's memory; the disk has no room for a checkpoint.
+// another draft; the plan does not fit the device's memory; the folder of the export
+// holds something else; the disk has no room for a checkpoint and the export.
 func Train(ctx context.Context, s *Session, opt Options) error {
 	r := &run{Session: s, opt: opt, started: time.Now(), saved: -1}
 	_, missing := os.Stat(s.Recipe.OutputDir)
@@ -117,7 +118,7 @@ func Train(ctx context.Context, s *Session, opt Options) error {
 // build allocates the engine, uploads the target, and sets the draft: from the checkpoint, or initial values. It ends
 // between two tensors when ctx does.
 func (r *run) build(ctx context.Context, loaded *checkpoint.Loaded) error {
-	err := errorsFirst(r.checkMemory, r.checkSpace)
+	err := errorsFirst(r.checkMemory, r.checkExport, r.checkSpace)
 	if err != nil {
 		return err
 	}

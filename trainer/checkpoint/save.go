@@ -43,7 +43,7 @@ func (s saver) save(outputDir string, st State, params []Param) error {
 	if err := os.MkdirAll(outputDir, dirPerm); err != nil {
 		return fail.New(fail.Disk, spaceHint, "checkpoint: %w", err)
 	}
-	if _, err := CheckSpace(outputDir, elementsOf(params), st.bestStep()); err != nil {
+	if _, err := CheckSpace(outputDir, elementsOf(params), 0, st.bestStep()); err != nil {
 		return err
 	}
 	final := Dir(outputDir, st.Step)

@@ -21,14 +21,19 @@ const (
 func Room(elements uint64) uint64 { return bytesPerParam*elements + overheadBytes }
 
 // CheckSpace returns how many bytes the disk of outputDir has left. Where that is less than the Room of a checkpoint of so
-// many trained elements it is an error (fail.Disk). best is the step of the best checkpoint, below 1 for none.
-func CheckSpace(outputDir string, elements uint64, best int) (free uint64, err error) {
+// many trained elements, and an export of so many bytes beside it, 0 for none, it is an error (fail.Disk). best is the step
+// of the best checkpoint, below 1 for none.
+func CheckSpace(outputDir string, elements, export uint64, best int) (free uint64, err error) {
 	if free, err = atomicfile.FreeBytes(outputDir); err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	if need := Room(elements); free < need {
-		return free, fail.New(fail.Disk, hintFor(outputDir, best), "checkpoint: %s: want %d MiB of free disk space for a checkpoint, got %d MiB",
-			outputDir, need/mebibyte, free/mebibyte)
+	if need := Room(elements) + export; free < need {
+		what := "a checkpoint"
+		if export > 0 {
+			what += " and the export"
+		}
+		return free, fail.New(fail.Disk, hintFor(outputDir, best), "checkpoint: %s: want %d MiB of free disk space for %s, got %d MiB",
+			outputDir, need/mebibyte, what, free/mebibyte)
 	}
 	return free, nil
 }

@@ -32,7 +32,7 @@ func TestCheckSpace(t *testing.T) {
 		if st.Best = nil; c.best > 0 {
 			st.Best = &Best{Step: c.best}
 		}
-		_, before := CheckSpace(dir, huge, c.best)
+		_, before := CheckSpace(dir, huge, 0, c.best)
 		for _, err := range []error{before, many(st, dir)} {
 			require.Equal(t, fail.Disk, fail.CodeOf(err))
 			require.ErrorContains(t, err, "want 12884901896 MiB of free disk space")
@@ -49,7 +49,10 @@ func TestCheckSpace(t *testing.T) {
 		return err
 	}))
 	require.Less(t, uint64(taken), Room(elementsOf(params(1))))
-	free, err := CheckSpace(dir, elementsOf(params(1)), -1)
+	free, err := CheckSpace(dir, elementsOf(params(1)), 1, -1)
 	require.NoError(t, err)
 	require.NotZero(t, free)
+	_, err = CheckSpace(dir, 0, huge, -1)
+	require.ErrorContains(t, err, "want 1073741832 MiB of free disk space for a checkpoint and the export, got ")
+	require.Equal(t, spaceHint, fail.HintOf(err))
 }
