@@ -45,6 +45,7 @@ type Context struct {
 	mostWork   float64 // of one product, see heavy; 0: any
 	statistics bool    // compile kernels so that the driver tells of them
 	kernels    map[kernelKey]*vk.Pipeline
+	broken     map[kernelKey]error   // kernels that did not compile, not to be tried again; nil: not kept
 	taken      map[*vk.Pipeline]bool // of kernels, what an op ran; nil: not asked for
 	plan       []Allocation
 	blocks     []*vk.Buffer
@@ -349,16 +350,27 @@ func (c *Context) pipeline(s vk.Shader) (*vk.Pipeline, error) {
 		c.kernels[key] = c.tuning.kernels[key]
 		return c.kernels[key], nil
 	}
-	var err error
+	if err := c.broken[key]; err != nil {
+		return nil, err
+	}
+	p, err := c.compile(s)
+	if err == nil {
+		c.kernels[key] = p
+	} else if c.broken != nil && !errors.Is(err, vk.ErrOutOfDeviceMemory) { // there may be more of that later
+		c.broken[key] = err
+	}
+	return p, err
+}
+
+// compile compiles a kernel.
+func (c *Context) compile(s vk.Shader) (p *vk.Pipeline, err error) {
 	if s.SPIRV, err = shaders.SPIRV(s.Name); err != nil {
 		return nil, err
 	}
 	s.Statistics = s.Statistics || c.statistics
-	p, err := c.Device.Compile(s)
-	if err != nil {
+	if p, err = c.Device.Compile(s); err != nil {
 		return nil, fail.New(fail.CodeOf(err), compileHint(c.Device.Tier()), "%w", err)
 	}
-	c.kernels[key] = p
 	return p, nil
 }
 

@@ -97,6 +97,15 @@ func (t *Tuning) Pipelines() map[string]string {
 	return list
 }
 
+// Broken tells apart the failures of kernels that did not compile.
+func (t *Tuning) Broken() map[string]string {
+	list := map[string]string{}
+	for k, err := range t.broken {
+		list[k.name] = fmt.Sprintf("%p: %v", err, err)
+	}
+	return list
+}
+
 // Note makes a choice as a measurement does.
 func (t *Tuning) Note(class, kernel string) { t.set(class, tunedEntry{Kernel: kernel}) }
 

@@ -31,6 +31,7 @@ type Tuning struct {
 	content tuningFile
 	fixed   map[string]string          // kernels by class that count before those of the file, and are not written
 	kernels map[kernelKey]*vk.Pipeline // compiled for measurements, so that the driver tells of them
+	broken  map[kernelKey]error        // those that did not compile
 	err     error
 }
 
@@ -61,7 +62,7 @@ func NewTuning(d *vk.Device) (*Tuning, error) {
 		return nil, err
 	}
 	return &Tuning{content: tuningFile{tuningVersion, d.Identity, d.Name, digest, map[string]tunedEntry{}, map[string]string{}},
-		fixed: map[string]string{}, kernels: map[kernelKey]*vk.Pipeline{}}, nil
+		fixed: map[string]string{}, kernels: map[kernelKey]*vk.Pipeline{}, broken: map[kernelKey]error{}}, nil
 }
 
 // OpenTuning reads the Tuning of a device from a folder; later measurements are written there at once. A file
@@ -241,7 +242,7 @@ const (
 func (c *Context) measure(g gemm, t gemmTile, known time.Duration) (least time.Duration, spilled bool, err error) {
 	probe := New(c.Device)
 	defer probe.Release()
-	probe.statistics, probe.kernels, probe.taken = true, c.tuning.kernels, map[*vk.Pipeline]bool{}
+	probe.statistics, probe.kernels, probe.broken, probe.taken = true, c.tuning.kernels, c.tuning.broken, map[*vk.Pipeline]bool{}
 	probe.pick = func(gemm, []gemmTile) gemmTile { return t }
 	if rows := int(measureWork / (2 * float64(g.n) * float64(g.k))); rows < g.m {
 		g = g.rows(0, max(rows, min(g.m, 4*splitTile)))

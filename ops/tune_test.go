@@ -113,7 +113,7 @@ func testTuning(r *rig, dt tensors.DType, names []string, class string) {
 	require.Equal(t, name, again.Kernels()[class], "and forgotten")
 }
 
-// testTuningClasses: kernels are compiled once for all classes, and a class of which nothing can be measured is left at the usual kernel.
+// testTuningClasses: kernels are compiled once for all classes, or found not to compile, and a class of which nothing can be measured is left at the usual kernel.
 func testTuningClasses(r *rig, dt tensors.DType, names []string, class string) {
 	t := r.t
 	folder := t.TempDir()
@@ -135,6 +135,11 @@ func testTuningClasses(r *rig, dt tensors.DType, names []string, class string) {
 
 	require.Equal(t, "missing", product(65, nil))
 	require.Len(t, tuning.Kernels(), 3)
+	broken := tuning.Broken()
+	require.Len(t, broken, 1)
+	require.Equal(t, "missing", product(129, nil), "another class")
+	require.Equal(t, broken, tuning.Broken(), "the kernel was not tried again")
+	require.Len(t, tuning.Kernels(), 4)
 	require.Len(t, openTuning(t, folder).Kernels(), 2, "what was not measured is not written")
 	require.Equal(t, "missing", product(65, append([]string{"missing"}, names...)), "nor tried again")
 }
