@@ -44,6 +44,11 @@ func PlainShapes(d *vk.Device, dt tensors.DType) (names []string, invocations, s
 	return names, invocations, shared
 }
 
+// TexelTile is the tile of a product of m x n in subgroups of so many lanes: its rows, and the columns of a lane.
+func TexelTile(layout Layout, lanes, m, n int) (rows, columns int) {
+	return texelTile(gemm{layout: layout, m: m, n: n}, lanes)
+}
+
 // KernelNames lists the modules that the Context has compiled.
 func (c *Context) KernelNames() (names []string) {
 	for k := range c.kernels {

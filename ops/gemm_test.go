@@ -109,6 +109,38 @@ func TestGemmSizes(t *testing.T) {
 	}
 }
 
+// TestGemmNarrow holds products of half a tile's columns and of a few more than a tile's, with few rows and more.
+func TestGemmNarrow(t *testing.T) {
+	r := newRig(t, 22)
+	for _, s := range [][3]int{{8, 32, 40}, {72, 32, 136}, {24, 96, 64}, {40, 328, 16}} {
+		for _, l := range gemmLayouts {
+			for i, to := range []tensors.DType{tensors.F32, tensors.BF16, tensors.F32} {
+				l.check(r, storages[(i+1)/2], to, s[0], s[1], s[2], i < 2)
+				r.clear()
+			}
+		}
+	}
+}
+
+// TestTexelTile: a tile's width does not depend on the number of rows, no tile has more sums than another, and a product as
+// narrow as half a tile leaves no lane idle.
+func TestTexelTile(t *testing.T) {
+	for _, lanes := range []int{8, 16} {
+		for _, layout := range []ops.Layout{ops.NT, ops.NN, ops.TN} {
+			for n := 8; n < 3000; n += 8 {
+				_, width := ops.TexelTile(layout, lanes, 1, n)
+				for _, m := range []int{lanes, 2*lanes + 1, 1000} {
+					rows, columns := ops.TexelTile(layout, lanes, m, n)
+					require.Equal(t, width, columns)
+					require.LessOrEqual(t, rows*columns, 16*lanes)
+				}
+			}
+			rows, columns := ops.TexelTile(layout, lanes, 1000, 4*lanes)
+			require.Equal(t, []int{4 * lanes, 4}, []int{rows, columns})
+		}
+	}
+}
+
 // TestGemmOnto overwrites where there is no sum yet, whatever lies there, and adds where there is one.
 func TestGemmOnto(t *testing.T) {
 	r := newRig(t, 20)

@@ -10,7 +10,8 @@ import (
 // Tiles of the GEMM kernels on plain arithmetic.
 const (
 	t0Columns    = 4   // columns of a lane
-	texelColumns = 8   // the same where operands are read in texels
+	texelColumns = 8   // the same where operands are read in texels; half as many where that leaves fewer lanes idle
+	texelWaste   = 16  // half tiles beside one another from which on half of one that is idle does not count
 	t1Rows       = 8   // rows of an invocation
 	t1SliceBytes = 32  // of K, of a row of an operand
 	t1SkewBytes  = 128 // between the parts of a slice in shared memory
@@ -58,11 +59,8 @@ func (c *Context) cpuTile(g gemm) gemmTile {
 	names := "." + layoutNames[g.layout] + "." + storage(g.A.Tensor) + "."
 	lanes := c.Device.SubgroupSize
 	if c.readsTexels(g) {
-		tm := 2 * lanes
-		if g.layout != TN && g.m <= lanes {
-			tm = lanes
-		}
-		return gemmTile{rows: tm, cols: lanes * texelColumns, kernel: "gemm_texel" + names, first: []uint32{uint32(lanes), uint32(tm)}, texels: true}
+		tm, columns := texelTile(g, lanes)
+		return gemmTile{rows: tm, cols: lanes * columns, kernel: "gemm_texel" + names, first: []uint32{uint32(lanes), uint32(tm)}, rest: []uint32{uint32(columns / 4)}, texels: true}
 	}
 	step := lanes
 	if g.layout == TN {
@@ -73,6 +71,25 @@ func (c *Context) cpuTile(g gemm) gemmTile {
 		tm = max(step, tm/2/step*step)
 	}
 	return gemmTile{rows: tm, cols: lanes * t0Columns, kernel: "gemm_t0" + names, first: []uint32{uint32(lanes), uint32(tm)}}
+}
+
+// texelTile is the tile of gemm_texel for a product: its rows, and the columns of a lane. A tile half as wide and twice as high
+// has as many sums. It is better where the last tile would be half empty, and for large subgroups in NT, where each column takes
+// a fetch of its own. The width is no function of M, as the splits along K, and with them the bits, depend on it.
+func texelTile(g gemm, lanes int) (rows, columns int) {
+	rows, columns = 2*lanes, texelColumns
+	wide, narrow := ceilDiv(g.n, lanes*texelColumns), ceilDiv(g.n, lanes*texelColumns/2)
+	if g.layout == NT && lanes > 8 || narrow < min(2*wide, texelWaste) {
+		rows, columns = 4*lanes, texelColumns/2
+	}
+	least := lanes
+	if g.layout == TN {
+		least *= 2
+	}
+	for rows > least && rows/2 >= g.m {
+		rows /= 2
+	}
+	return rows, columns
 }
 
 // plainShape is how a product in T1 is divided: the tile of a workgroup, and the columns of an invocation.

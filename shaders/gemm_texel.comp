@@ -1,7 +1,7 @@
 #version 450
 // variants: LAYOUT=nt,nn,tn STORAGE=f32,bf16 OUT=f32,bf16
 // GEMM for CPU drivers whose operands can be read in texels of 16 bytes: one subgroup
-// computes a tile of TM rows, eight columns a lane, in registers. A storage buffer costs
+// computes a tile of TM rows, eight or four columns a lane, in registers. A storage buffer costs
 // such a driver a loop over the lanes with a test of bounds in it; a texel buffer costs
 // eight plain loads and a transposition. What one lane loaded reaches the others by
 // from_lane.
@@ -10,20 +10,20 @@
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
-layout(constant_id = 1) const uint TM = 16; // LANES or 2*LANES; 2*LANES in TN
+layout(constant_id = 1) const uint TM = 16; // LANES, 2*LANES or 4*LANES; not LANES in TN
 #define TEXELS
 #include "gemm.glsl"
 #include "from_lane.glsl"
 
 layout(constant_id = 6) const bool EIGHT = false; // rows of C start at multiples of 16 bytes too
-const uint COLUMNS = 8u; // of a lane
+layout(constant_id = 7) const uint QUADS = 2;      // of a lane's columns: 2 or 1
+const uint COLUMNS = 4u * QUADS;
 #ifdef STORAGE_BF16
 const uint EACH = 8u; // elements of a texel
 #else
 const uint EACH = 4u;
 #endif
 const uint FOURS = EACH / 4u;      // of a texel
-const uint TEXELS_OF_LANE = COLUMNS / EACH;
 const uint ROWS = TM / LANES;      // fetches of A for EACH steps of k
 const uint STEPS = EACH * LANES / TM; // TN: steps of k in one of them
 
@@ -40,37 +40,59 @@ const uint STEPS = EACH * LANES / TM; // TN: steps of k in one of them
 layout(set = 0, binding = 3) buffer C_eight { uvec4 C8[]; };
 #endif
 
-// Adds columns col to col+7 of a row of D, anything outside M x N.
-void add_d(uint row, uint col, inout vec4 c[2]) {
+// Four of a texel of eight bf16: those from element at on.
+vec4 bf16x4_at(uvec4 u, uint at) { return bf16x4_to_f32(at % 8u >= 4u ? u.zw : u.xy); }
+
+// A lane's COLUMNS elements of a row of B; bf16 come in texels of eight.
+void fetch_b(uint at, bool keep, out vec4 b[QUADS]) {
+#ifdef STORAGE_BF16
+	const uvec4 u = texelFetch(B, int(at / EACH)) & (keep ? ~0u : 0u);
+	if (QUADS == 1u) {
+		b[0] = bf16x4_at(u, at);
+		return;
+	}
+	b[0] = bf16x4_to_f32(u.xy);
+	b[QUADS - 1u] = bf16x4_to_f32(u.zw);
+#else
+	[[unroll]] for (uint h = 0u; h < QUADS; h++) b[h] = uintBitsToFloat(texelFetch(B, int(at / EACH + h)) & (keep ? ~0u : 0u));
+#endif
+}
+
+// Adds columns col to col+COLUMNS-1 of a row of D, anything outside M x N.
+void add_d(uint row, uint col, inout vec4 c[QUADS]) {
 	const uint at = d0 + min(row, M - 1u) * ldd;
 #ifdef OUT_BF16
-	const uvec4 u = texelFetch(D, int((at + min(col, N - COLUMNS)) / 8u));
+	const uint first = at + min(col, N - COLUMNS);
+	const uvec4 u = texelFetch(D, int(first / 8u));
+	if (QUADS == 1u) {
+		c[0] += bf16x4_at(u, first);
+		return;
+	}
 	c[0] += bf16x4_to_f32(u.xy);
-	c[1] += bf16x4_to_f32(u.zw);
+	c[QUADS - 1u] += bf16x4_to_f32(u.zw);
 #else
-	[[unroll]] for (uint h = 0u; h < 2u; h++)
+	[[unroll]] for (uint h = 0u; h < QUADS; h++)
 		c[h] += uintBitsToFloat(texelFetch(D, int((at + min(col + 4u * h, N - 4u)) / 4u)));
 #endif
 }
 
-// Stores columns col to col+7 of a row.
-void store_c8(uint row, uint col, vec4 c[2]) {
+// Stores columns col to col+COLUMNS-1 of a row.
+void store_row(uint row, uint col, vec4 c[QUADS]) {
 #ifdef OUT_BF16
-	if (EIGHT) {
-		if (row < M && col < N) C8[(c0 + row * ldc + col) >> 3] = uvec4(f32_to_bf16x4(c[0]), f32_to_bf16x4(c[1]));
+	if (EIGHT && QUADS == 2u) {
+		if (row < M && col < N) C8[(c0 + row * ldc + col) >> 3] = uvec4(f32_to_bf16x4(c[0]), f32_to_bf16x4(c[QUADS - 1u]));
 		return;
 	}
 #endif
-	store_c4(row, col, c[0]);
-	store_c4(row, col + 4u, c[1]);
+	[[unroll]] for (uint h = 0u; h < QUADS; h++) store_c4(row, col + 4u * h, c[h]);
 }
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
 	const uint i0 = gl_WorkGroupID.y * TM, j = (gl_WorkGroupID.x * LANES + lane) * COLUMNS;
 	const uint first = gl_WorkGroupID.z * kSplit, last = min(K, first + kSplit);
-	vec4 c[TM][2];
-	[[unroll]] for (uint m = 0u; m < TM; m++) c[m][0] = c[m][1] = vec4(0);
+	vec4 c[TM][QUADS];
+	[[unroll]] for (uint m = 0u; m < TM; m++) [[unroll]] for (uint h = 0u; h < QUADS; h++) c[m][h] = vec4(0);
 	uint ra[ROWS], rb[COLUMNS];
 #ifdef LAYOUT_TN
 	const uint am = a0 + min(i0 + lane % (TM / EACH) * EACH, M - EACH), ak = lane / (TM / EACH);
@@ -105,23 +127,15 @@ void main() {
 			}
 		}
 #else
-		vec4 b[EACH][2];
+		vec4 b[EACH][QUADS];
 		[[unroll]] for (uint q = 0u; q < EACH; q++) {
-			uint row = k + q;
 #ifdef LAYOUT_TN
-			const bool keep = row < last;
-			row = min(row, last - 1u);
+			fetch_b(bj + min(k + q, last - 1u) * ldb, k + q < last, b[q]);
 #else
-			const bool keep = true;
+			fetch_b(bj + (k + q) * ldb, true, b[q]);
 #endif
-			[[unroll]] for (uint t = 0u; t < TEXELS_OF_LANE; t++) {
-				vec4 v[FOURS];
-				FETCH_BELOW(B, bj + row * ldb + t * EACH, keep, v)
-				[[unroll]] for (uint f = 0u; f < FOURS; f++) b[q][t * FOURS + f] = v[f];
-			}
 		}
 		[[unroll]] for (uint m = 0u; m < TM; m++) {
-			vec4 s0 = c[m][0], s1 = c[m][1];
 #ifdef LAYOUT_NN
 			vec4 x[FOURS];
 			[[unroll]] for (uint f = 0u; f < FOURS; f++) x[f] = from_lane(a[m / LANES][f], m % LANES);
@@ -132,16 +146,13 @@ void main() {
 #else
 				float y = from_lane(a[q / STEPS][m % EACH / 4u][m % 4u], q % STEPS * (TM / EACH) + m / EACH);
 #endif
-				s0 += y * b[q][0];
-				s1 += y * b[q][1];
+				[[unroll]] for (uint h = 0u; h < QUADS; h++) c[m][h] += y * b[q][h];
 			}
-			c[m][0] = s0;
-			c[m][1] = s1;
 		}
 #endif
 	}
 	[[unroll]] for (uint m = 0u; m < TM; m++) {
 		if (ADD) add_d(i0 + m, j, c[m]);
-		store_c8(i0 + m, j, c[m]);
+		store_row(i0 + m, j, c[m]);
 	}
 }
