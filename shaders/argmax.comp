@@ -14,7 +14,7 @@ void main() {
 	const uint row = workgroup_index(), width = VECTOR ? 4u : 1u;
 	if (row >= rows) return;
 	float best = uintBitsToFloat(0xff800000u), index = NOTHING;
-	for (uint c = gl_LocalInvocationIndex * width; c < cols; c += GROUP * width) {
+	for (uint c = local_index() * width; c < cols; c += GROUP * width) {
 		vec4 x = F32_GET(In, in0 + row * cols + c);
 		[[unroll]] for (uint i = 0u; i < 4u; i++)
 			if (i < width && (x[i] > best || (index == NOTHING && x[i] == best))) {
@@ -24,5 +24,5 @@ void main() {
 	}
 	const float most = workgroup_max(best);
 	const float first = -workgroup_max(best == most ? -index : -NOTHING);
-	if (gl_LocalInvocationIndex == 0u) Out[out0 + row] = first == NOTHING ? 0 : int(first);
+	if (local_index() == 0u) Out[out0 + row] = first == NOTHING ? 0 : int(first);
 }

@@ -46,7 +46,7 @@ void main() {
 	const float c = F32_LOAD(COEF, coef0 + row);
 	const float perBase = 1.0 / base.y, perFinal = 1.0 / fin.y, perTeacher = a / teacher.y;
 	const uint y = uint(int(target.x)) - vocabStart, t = teach0 + uint(target.y) * cols;
-	for (uint col = 4u * FOURS * gl_LocalInvocationIndex; col < cols; col += 4u * FOURS * GROUP) {
+	for (uint col = 4u * FOURS * local_index(); col < cols; col += 4u * FOURS * GROUP) {
 		vec4 gFinal[FOURS], gSum[FOURS];
 		[[unroll]] for (uint f = 0u; f < FOURS; f++) {
 			const uint i = col + 4u * f, left = cols - i;

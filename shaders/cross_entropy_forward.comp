@@ -82,7 +82,7 @@ void join_all(inout Stream x, Teacher t) {
 }
 
 void main() {
-	const uint row = workgroup_index(), lane = gl_LocalInvocationIndex;
+	const uint row = workgroup_index(), lane = local_index();
 	if (row >= rows) return;
 	const uint stats = stats0 + row * STATS_COLS;
 	Stream base = Stream(LEAST, 0.0, NO_INDEX, 0.0, 0u), fin = base;

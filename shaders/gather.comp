@@ -28,7 +28,7 @@ void main() {
 		const uint from = uint(I32_FETCH(Index, index0 + i)); // a negative index is beyond all rows
 		const bool outside = from >= rows && first == 0u, here = from >= first && from < first + count;
 		const uint at = here ? src0 + (from - first) * srcPitch + srcCol : src0, to = out0 + i * outPitch + outCol;
-		if (outside || here) for (uint c = gl_LocalInvocationIndex * WIDTH; c < cols; c += GROUP * WIDTH) {
+		if (outside || here) for (uint c = local_index() * WIDTH; c < cols; c += GROUP * WIDTH) {
 			vec4 v[FOURS];
 			IN(READ)(Src, here ? at + c : src0, v)
 			[[unroll]] for (uint f = 0u; f < FOURS; f++) if (!here) v[f] = vec4(0);

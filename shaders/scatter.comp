@@ -15,6 +15,6 @@ void main() {
 	if (i >= n) return;
 	const uint to = uint(Index[index0 + i]) - first; // a negative index is beyond all rows
 	if (to >= count) return;
-	for (uint c = gl_LocalInvocationIndex * width; c < cols; c += GROUP * width)
+	for (uint c = local_index() * width; c < cols; c += GROUP * width)
 		PUT(Out, out0 + to * cols + c, GET(In, in0 + i * cols + c));
 }

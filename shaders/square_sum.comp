@@ -17,7 +17,7 @@ void main() {
 	const uint first = workgroup_index() * block, last = min(n, first + block);
 	if (first >= n) return;
 	vec4 sum = vec4(0);
-	for (uint i = first + gl_LocalInvocationIndex * width; i < last; i += RUN * step) {
+	for (uint i = first + local_index() * width; i < last; i += RUN * step) {
 		vec4 run = vec4(0);
 		[[unroll]] for (uint r = 0u; r < RUN; r++)
 			if (i + r * step < last) {
@@ -27,5 +27,5 @@ void main() {
 		sum += run;
 	}
 	float all = workgroup_add(VECTOR ? (sum.x + sum.y) + (sum.z + sum.w) : sum.x);
-	if (gl_LocalInvocationIndex == 0u) F32_STORE(Partial, partial0 + workgroup_index(), all);
+	if (local_index() == 0u) F32_STORE(Partial, partial0 + workgroup_index(), all);
 }

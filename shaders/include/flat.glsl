@@ -10,7 +10,7 @@ const uint WIDTH = VECTOR ? 4u : 1u;
 #endif
 
 // The first element of this invocation.
-uint flat_index() { return (workgroup_index() * GROUP + gl_LocalInvocationIndex) * WIDTH; }
+uint flat_index() { return (workgroup_index() * GROUP + local_index()) * WIDTH; }
 
 // One element comes as a vec4 that repeats it.
 #define GET(name, i) (VECTOR ? LOAD4(name, i) : vec4(LOAD(name, i)))

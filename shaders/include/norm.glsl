@@ -7,8 +7,8 @@ layout(constant_id = 4) const uint PARTS = 1;
 layout(constant_id = 5) const bool BROADCAST = false; // CPU drivers: constant lanes alone are cheap to ask
 
 const uint LANES = GROUP / PARTS; // of a row
-uint part() { return gl_LocalInvocationIndex / LANES; }
-uint lane() { return gl_LocalInvocationIndex % LANES; }
+uint part() { return local_index() / LANES; }
+uint lane() { return local_index() % LANES; }
 
 // The first column in the lane's t-th turn.
 uint turn(uint t) { return (t * LANES + lane()) * WIDTH; }

@@ -8,7 +8,7 @@ const uint HELD = ITEMS > 0u ? ITEMS : 1u;
 const uint STEP = GROUP * WIDTH;
 
 // The invocation's first column in its t-th turn.
-uint column(uint t) { return t * STEP + gl_LocalInvocationIndex * WIDTH; }
+uint column(uint t) { return t * STEP + local_index() * WIDTH; }
 
 // The sum of what GET returned, or of products of it.
 float total(vec4 v) { return VECTOR ? (v.x + v.y) + (v.z + v.w) : v.x; }

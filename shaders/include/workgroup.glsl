@@ -10,6 +10,15 @@ shared float workgroup_partial[SUBGROUPS];
 // The linear index of this workgroup in a grid folded into two dimensions.
 uint workgroup_index() { return gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x; }
 
+// Which invocation of the workgroup this is: CPU drivers find gl_LocalInvocationIndex by dividing, lane by lane.
+uint local_index() {
+#ifdef FROM_TEXEL
+	return gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID; // CPU drivers alone
+#else
+	return SUBGROUPS == 1u ? gl_SubgroupInvocationID : gl_LocalInvocationIndex;
+#endif
+}
+
 float workgroup_add(float v) {
 	v = subgroupAdd(v);
 	if (SUBGROUPS > 1u) {
