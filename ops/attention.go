@@ -55,21 +55,24 @@ func (h Heads) vectors(list ...tensors.Tensor) bool {
 // loaded, 0 where it loads them anew for every row of the other side. On GPUs parts are the invocations side by side
 // over a head, and rows of the other side pass through shared memory.
 type attentionTile struct {
-	dim, group, rows, parts, held int
-	gpu                           bool
+	dim, share, group, rows, parts, held int
+	gpu                                  bool
 }
 
 // attentionTile chooses the tile for a list of n rows with so many sums per row.
 // It depends on the shape and the device alone.
-func (c *Context) attentionTile(n, dim, sums int) attentionTile {
+func (c *Context) attentionTile(n int, h Heads, sums int) attentionTile {
+	dim := h.Dim
 	if c.Dry() {
 		return attentionTile{group: 1, rows: 1, parts: 1}
 	}
 	if c.Device.Tier() != vk.T0 {
-		return gpuAttentionTile(n, dim, sums, c.Device.MaxInvocations, c.Device.SubgroupSize)
+		t := gpuAttentionTile(n, dim, sums, c.Device.MaxInvocations, c.Device.SubgroupSize)
+		t.share = h.share()
+		return t
 	}
 	lanes := c.Device.SubgroupSize
-	t := attentionTile{dim: dim, group: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
+	t := attentionTile{dim: dim, share: h.share(), group: lanes, rows: maxTileRows, parts: ceilDiv(ceilDiv(dim, 4), lanes)}
 	if dim <= heldDim {
 		t.held = ceilDiv(dim, 4)
 	}
@@ -100,11 +103,7 @@ func gpuAttentionTile(n, dim, sums, most, lanes int) attentionTile {
 
 // spec are the specialisation constants of kernels that include attention.glsl or attention_t1.glsl.
 func (t attentionTile) spec(vector, window bool) []uint32 {
-	list := []uint32{uint32(t.group), 1, uint32(t.rows), uint32(t.parts), flag(vector), flag(window)}
-	if !t.gpu {
-		list = append(list, uint32(t.held))
-	}
-	return list
+	return []uint32{uint32(t.group), 1, uint32(t.rows), uint32(t.parts), flag(vector), flag(window), uint32(t.held), uint32(t.share)}
 }
 
 // operand is a tensor of rows of heads that an attention kernel reads.

@@ -54,7 +54,7 @@ func (c *Context) BlockAttention(out, lse tensors.Tensor, a BlockInputs) {
 		c.blockAttentionMatrix(shapes, out, lse, a)
 		return
 	}
-	t := c.attentionTile(a.packed(), a.Heads.Dim, 1)
+	t := c.attentionTile(a.packed(), a.Heads, 1)
 	c.attend(t, "block_attention", a.Heads.vectors(a.Q, a.K, a.V, a.CK, a.CV, out), a.Window > 0, launch{kernel: "forward." + storage(a.Q),
 		uses:   []use{operand(a.Q), operand(a.K), operand(a.V), operand(a.CK), operand(a.CV), in(a.Blocks), {Tensor: out, access: vk.Write}, {Tensor: lse, access: vk.Write}},
 		params: a.params(a.Count), groups: fold(a.Heads.KV * a.Count * ceilDiv(a.packed(), t.rows)), work: a.work(4)})
@@ -91,7 +91,7 @@ func (c *Context) BlockAttentionBackward(g BlockGrads, dOut, out, lse, records t
 	c.blockKeys("own", g.K, g.V, a.K, a.V, dOut, records, a, vector)
 
 	a = a.withoutContext()
-	t := c.attentionTile(a.packed(), h.Dim, 1)
+	t := c.attentionTile(a.packed(), h, 1)
 	c.attend(t, "block_attention", vector, a.Window > 0, launch{kernel: "backward_q." + storage(a.Q),
 		uses: []use{operand(a.Q), operand(a.K), operand(a.V), operand(a.CK), operand(a.CV), operand(dOut), operand(records),
 			{Tensor: g.Q, access: vk.Write}},
@@ -116,11 +116,11 @@ func (c *Context) blockRecords(records, dOut, out, lse tensors.Tensor, a BlockIn
 
 // blockKeys computes the gradients dk and dv of the keys k and values v: the blocks' own or the context's.
 func (c *Context) blockKeys(part string, dk, dv, k, v, dOut, records tensors.Tensor, a BlockInputs, vector bool) {
-	t := c.attentionTile(a.BlockSize, a.Heads.Dim, 2)
+	t := c.attentionTile(a.BlockSize, a.Heads, 2)
 	lists, length, work := a.Count, a.BlockSize, 8*float64(a.Q.Len())*float64(a.BlockSize)
 	uses := []use{operand(a.Q), operand(dOut), operand(records), operand(k), operand(v), {Tensor: dk, access: vk.Write}, {Tensor: dv, access: vk.Write}}
 	if part == "context" {
-		t = c.attentionTile(a.Longest, a.Heads.Dim, 2)
+		t = c.attentionTile(a.Longest, a.Heads, 2)
 		lists, length, work = a.Sequences, a.Longest, a.work(8)-work
 		uses = append(uses, in(a.Ranges))
 	}

@@ -55,7 +55,7 @@ func (c *Context) CausalAttention(out, q, k, v, segments tensors.Tensor, n, long
 		return
 	}
 	rows := SegmentRows * h.share()
-	t := c.attentionTile(rows, h.Dim, 1)
+	t := c.attentionTile(rows, h, 1)
 	c.attend(t, "causal_attention", h.vectors(q, k, v, out), false, launch{kernel: "forward." + storage(q),
 		uses:   []use{operand(q), operand(k), operand(v), in(segments), {Tensor: out, access: vk.ReadWrite}},
 		params: h.params(n, SegmentRows, longest, 0), groups: fold(h.KV * n * ceilDiv(rows, t.rows)), work: work})

@@ -46,7 +46,7 @@ uint after(uint low, uint high, uint j) {
 }
 
 #define MOST longest
-bool sees(uint p, int anchor, uint j) { return int(j) < anchor && (!WINDOW || j + window > uint(anchor) + p / share()); }
+bool sees(uint p, int anchor, uint j) { return int(j) < anchor && (!WINDOW || j + window > uint(anchor) + p / SHARE); }
 #else
 #define MOST blockSize
 bool sees(uint p, int anchor, uint j) { return anchor >= 0; }
@@ -74,7 +74,7 @@ void accumulate(uint block, uint p, uint packed, uint kv, uint first) {
 }
 
 void main() {
-	const uint packed = blockSize * share(), tiles = (MOST + ROWS - 1u) / ROWS;
+	const uint packed = blockSize * SHARE, tiles = (MOST + ROWS - 1u) / ROWS;
 	const uint index = workgroup_index();
 	if (index >= tiles * lists * kvHeads) return;
 	const uint kv = index / (tiles * lists), each = alternate(index % (tiles * lists), tiles * lists);

@@ -24,7 +24,7 @@ vec4 o[ROWS * PARTS]; // dq·√hd
 vec4 held[HOLDS], held_do[HOLDS];
 
 #define IN_BLOCK(m, j) true
-#define IN_WINDOW(m, j) (j + window > anchor + (first + m) / share())
+#define IN_WINDOW(m, j) (j + window > anchor + (first + m) / SHARE)
 
 // Adds the gradient by keys j to j + GROUP - 1 of a list that starts at row base
 // of K and V and ends before end, and moves j on; see ACCUMULATE for guarded, without which SEES is always true.
@@ -43,7 +43,7 @@ vec4 held[HOLDS], held_do[HOLDS];
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
-	const uint packed = blockSize * share(), tiles = (packed + ROWS - 1u) / ROWS;
+	const uint packed = blockSize * SHARE, tiles = (packed + ROWS - 1u) / ROWS;
 	const uint index = workgroup_index();
 	if (index >= tiles * blocks * kvHeads) return;
 	const uint kv = index / (tiles * blocks), block = alternate(index / tiles % blocks, blocks), first = index % tiles * ROWS;
@@ -61,7 +61,7 @@ void main() {
 	HOLD(held, Q, q0)
 	HOLD(held_do, DO, do0)
 	[[unroll]] for (uint i = 0u; i < ROWS * PARTS; i++) o[i] = vec4(0);
-	uint low = anchor + first / share() + 1u;
+	uint low = anchor + first / SHARE + 1u;
 	uint j = window == 0u || low < window ? 0u : low - window;
 	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, context, j, anchor, IN_WINDOW, WINDOW) while (j < anchor);
 	j = 0u;

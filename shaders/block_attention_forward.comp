@@ -24,11 +24,11 @@ layout(push_constant) uniform Push {
 #include "attention_softmax.glsl"
 
 #define IN_BLOCK(m, j) true
-#define IN_WINDOW(m, j) (j + window > anchor + (first + m) / share())
+#define IN_WINDOW(m, j) (j + window > anchor + (first + m) / SHARE)
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
-	const uint packed = blockSize * share(), tiles = (packed + ROWS - 1u) / ROWS;
+	const uint packed = blockSize * SHARE, tiles = (packed + ROWS - 1u) / ROWS;
 	const uint index = workgroup_index();
 	if (index >= tiles * blocks * kvHeads) return;
 	const uint kv = index / (tiles * blocks), block = alternate(index / tiles % blocks, blocks), first = index % tiles * ROWS;
@@ -40,7 +40,7 @@ void main() {
 		spread[r] = query_row(block * blockSize, min(first + r * GROUP + lane, packed - 1u), kv) * headDim;
 	HOLD(held, Q, q0)
 	begin();
-	uint low = anchor + first / share() + 1u;
+	uint low = anchor + first / SHARE + 1u;
 	uint j = window == 0u || low < window ? 0u : low - window;
 	if (j < anchor) do ATTEND(CK, ck0, CV, cv0, context, j, anchor, IN_WINDOW, WINDOW) while (j < anchor);
 	j = 0u;

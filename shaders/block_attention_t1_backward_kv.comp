@@ -64,7 +64,7 @@ void visit(uint n, uint end) {
 }
 
 void main() {
-	const uint packed = blockSize * share(), tiles = (MOST + ROWS - 1u) / ROWS;
+	const uint packed = blockSize * SHARE, tiles = (MOST + ROWS - 1u) / ROWS;
 	const uint index = workgroup_index();
 	if (index >= tiles * lists * kvHeads) return;
 	kv = index % kvHeads, first = index / kvHeads / lists * ROWS; // early keys, which more blocks see, come first

@@ -24,25 +24,25 @@ layout(push_constant) uniform Push {
 
 void main() {
 	const uint lane = gl_SubgroupInvocationID;
-	const uint tiles = (mostRows * share() + ROWS - 1u) / ROWS;
+	const uint tiles = (mostRows * SHARE + ROWS - 1u) / ROWS;
 	const uint index = workgroup_index();
 	if (index >= tiles * segments * kvHeads) return;
 	const uint kv = index / (tiles * segments), segment = alternate(index / tiles % segments, segments), first = index % tiles * ROWS;
 	const uint at = segments0 + 4u * segment;
-	const uint row = uint(SEGMENTS[at]), packed = uint(SEGMENTS[at + 1u]) * share();
+	const uint row = uint(SEGMENTS[at]), packed = uint(SEGMENTS[at + 1u]) * SHARE;
 	const uint base = uint(SEGMENTS[at + 2u]), position = uint(SEGMENTS[at + 3u]);
 	if (first >= packed) return;
 
 	uint last[SPREAD]; // key that the lane's rows of the tile see
 	[[unroll]] for (uint r = 0u; r < SPREAD; r++) {
-		last[r] = position + (first + r * GROUP + lane) / share();
+		last[r] = position + (first + r * GROUP + lane) / SHARE;
 		spread[r] = query_row(row, min(first + r * GROUP + lane, packed - 1u), kv) * headDim;
 	}
 	HOLD(held, Q, q0)
 	begin();
-	const uint end = position + (min(first + ROWS, packed) - 1u) / share() + 1u;
+	const uint end = position + (min(first + ROWS, packed) - 1u) / SHARE + 1u;
 	uint j = 0u;
-	const uint all = position + first / share() + 1u; // keys that every row of the tile sees
+	const uint all = position + first / SHARE + 1u; // keys that every row of the tile sees
 	if (j + GROUP <= all) do ATTEND(K, k0, V, v0, base, j, all, IN_PAST, false) while (j + GROUP <= all);
 	if (j < end) do ATTEND(K, k0, V, v0, base, j, end, IN_PAST, true) while (j < end);
 	[[unroll]] for (uint m = 0u; m < ROWS; m++) sum[m] = 1.0 / subgroupAdd(sum[m]);

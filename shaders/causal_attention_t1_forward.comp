@@ -26,20 +26,20 @@ vec4 key(uint at, uint d) { return HEAD4(K, k0 + at, d); }
 vec4 value(uint at, uint d) { return HEAD4(V, v0 + at, d); }
 
 void main() {
-	const uint tiles = (mostRows * share() + ROWS - 1u) / ROWS, index = workgroup_index();
+	const uint tiles = (mostRows * SHARE + ROWS - 1u) / ROWS, index = workgroup_index();
 	if (index >= tiles * segments * kvHeads) return;
 	const uint each = tiles * segments - 1u - index / kvHeads; // late segments, which see more, come first
 	const uint at = segments0 + 4u * (each / tiles);
 	kv = index % kvHeads, first = each % tiles * ROWS;
-	row = uint(SEGMENTS[at]), packed = uint(SEGMENTS[at + 1u]) * share(), base = uint(SEGMENTS[at + 2u]);
+	row = uint(SEGMENTS[at]), packed = uint(SEGMENTS[at + 1u]) * SHARE, base = uint(SEGMENTS[at + 2u]);
 	if (first >= packed) return;
 
 	tile_at = query_at(staged());
 	begin();
 	const uint position = uint(SEGMENTS[at + 3u]);
-	const uvec4 last = position + (first + 4u * quad() + uvec4(0, 1, 2, 3)) / share(); // keys that rows 4*quad() on see
-	const uint all = position + first / share() + 1u;                                  // keys that every row of the tile sees
-	const uint end = position + (min(first + ROWS, packed) - 1u) / share() + 1u;
+	const uvec4 last = position + (first + 4u * quad() + uvec4(0, 1, 2, 3)) / SHARE; // keys that rows 4*quad() on see
+	const uint all = position + first / SHARE + 1u;                                  // keys that every row of the tile sees
+	const uint end = position + (min(first + ROWS, packed) - 1u) / SHARE + 1u;
 	for (uint j = 0u; j < end; j += KEYS) {
 		STREAM(key_at, j, end)
 		SCORES(s, query, key)

@@ -28,12 +28,12 @@ uvec2 choose(uint list) {
 // Which keys j packed query row n sees, whose block has the anchor.
 bvec4 seen(uint n, int anchor, uvec4 j) {
 	bvec4 before = lessThan(j, uvec4(anchor));
-	if (WINDOW) before = bvec4(uvec4(before) & uvec4(greaterThan(j + window, uvec4(uint(anchor) + n / share() % blockSize))));
+	if (WINDOW) before = bvec4(uvec4(before) & uvec4(greaterThan(j + window, uvec4(uint(anchor) + n / SHARE % blockSize))));
 	return before;
 }
 
 // Whether some key of the tile is not seen by one of the query rows from n on.
-bool hidden(uint n) { return WINDOW || uint(anchor_of(n / (blockSize * share()))) < first + ROWS; }
+bool hidden(uint n) { return WINDOW || uint(anchor_of(n / (blockSize * SHARE))) < first + ROWS; }
 #else
 #define MOST blockSize
 

@@ -10,7 +10,7 @@ void visit(uint j, uint end); // keys j to j + KEYS - 1, of those before end
 
 // Chooses the tile of this workgroup; blocks with late anchors, which see more, come first.
 bool choose() {
-	packed = blockSize * share();
+	packed = blockSize * SHARE;
 	const uint tiles = (packed + ROWS - 1u) / ROWS, index = workgroup_index();
 	if (index >= tiles * blocks * kvHeads) return false;
 	const uint each = tiles * blocks - 1u - index / kvHeads;
@@ -37,14 +37,14 @@ bvec4 seen(uint j) {
 	if (!WINDOW || own) return bvec4(true);
 	return greaterThan(uvec4(j + window), reach);
 }
-bool hidden(uint j) { return WINDOW && !own && j + window <= anchor + (first + ROWS - 1u) / share(); }
+bool hidden(uint j) { return WINDOW && !own && j + window <= anchor + (first + ROWS - 1u) / SHARE; }
 
 // Lets all keys pass that the tile sees, those of a context that starts at row start if the anchor is not below zero.
 void pass_keys(uint start, int last) {
 	anchor = uint(max(last, 0));
 	tile_at = query_at(staged());
-	reach = anchor + (first + 4u * quad() + uvec4(0, 1, 2, 3)) / share();
-	const uint low = anchor + first / share() + 1u;
+	reach = anchor + (first + 4u * quad() + uvec4(0, 1, 2, 3)) / SHARE;
+	const uint low = anchor + first / SHARE + 1u;
 	[[dont_unroll]] for (uint stream = 0u; stream < 2u; stream++) {
 		own = stream == 1u;
 		base = own ? block * blockSize : start;
