@@ -158,3 +158,9 @@ func (c *Context) MostWork(most float64) (end func()) {
 	c.mostWork = most
 	return func() { c.mostWork = was }
 }
+
+// ScanUnits and ScanWork are scanUnits and scanWork.
+const (
+	ScanUnits = scanUnits
+	ScanWork  = scanWork
+)

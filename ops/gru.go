@@ -9,7 +9,7 @@ type GRUSaved struct {
 	States tensors.Tensor // [bs*nb, G] P: the state after each step
 	Gates  tensors.Tensor // [bs*nb, 4G] P: r, z, n and q = W_hn h of each step
 
-	state  tensors.Tensor // [nb, G] F32: the latest state of a bf16 scan; the backward's carry
+	state  tensors.Tensor // [nb, G] F32: the latest state, where States are bf16 or one kernel scans; the backward's carry
 	hidden tensors.Tensor // [nb, 3G] F32: W_hh h of the current step
 }
 
@@ -59,6 +59,9 @@ func (c *Context) GRU(saved GRUSaved, gi, index, whh tensors.Tensor, bs, nb int)
 		return
 	}
 	s := saved.view(bs, nb)
+	if c.gruScan(s, gi, index, whh, bs, nb) {
+		return
+	}
 	for j := range bs {
 		before := s.state // written at step 0 and not read
 		if whh.DType == tensors.F32 && j > 0 {
@@ -119,6 +122,9 @@ func (c *Context) GRUBackward(dGi, dGh, dStates tensors.Tensor, saved GRUSaved, 
 		return
 	}
 	s := saved.view(bs, nb)
+	if c.gruScanBackward(dGi, dGh, dStates, s, whh, bs, nb) {
+		return
+	}
 	for j := bs - 1; j >= 0; j-- {
 		c.gruStepBackward(s, step(dGi, j, nb), step(dGh, j, nb), step(dStates, j, nb), j, bs, nb)
 		if j > 0 {

@@ -14,6 +14,7 @@ layout(constant_id = 2) const bool VECTOR = false;
 layout(constant_id = 3) const bool FIRST = false; // step 0: h is zero, no carry leaves
 layout(constant_id = 4) const bool LAST = false;  // no carry arrives
 #include "quad.glsl"
+#include "gru.glsl"
 F32_BUFFER(0, DSTATE)
 F32_BUFFER(1, CARRY)
 BUFFER(2, GATES) // r, z, n, q
@@ -40,7 +41,8 @@ void main() {
 		vec4 dh = read_dstate(dstate0 + row * G + u, left, 0.0), h = vec4(0);
 		if (!LAST) dh += read_carry(carry0 + row * G + u, left, 0.0);
 		if (!FIRST) h = read_h(h0 + row * G + u, left, 0.0);
-		vec4 dz = dh * (h - n) * z * (1.0 - z), dn = dh * (1.0 - z) * (1.0 - n * n), dr = dn * q * r * (1.0 - r);
+		vec4 dr, dz, dn;
+		gru_gradients(dh, r, z, n, q, h, dr, dz, dn);
 		write_dgi(dgi + u, left, dr);
 		write_dgi(dgi + G + u, left, dz);
 		write_dgi(dgi + 2u * G + u, left, dn);

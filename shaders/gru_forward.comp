@@ -45,10 +45,7 @@ void main() {
 			q = read_gh(gh + 2u * G + u, left, 0.0);
 			h = read_h(h0 + row * G + u, left, 0.0);
 		}
-		r = sigma(r);
-		z = sigma(z);
-		n = tanh_exact(n + r * q);
-		h = (1.0 - z) * n + z * h;
+		gru_gates(r, z, n, q, h);
 		write_gates(gates + u, left, r);
 		write_gates(gates + G + u, left, z);
 		write_gates(gates + 2u * G + u, left, n);

@@ -36,6 +36,8 @@ var matrixCapabilities = map[uint32]string{9: "Float16", 5116: "BFloat16TypeKHR"
 // the tiers T2 and T3, and on texel buffers, which every device has and CPUs are given.
 var furtherCapabilities = map[string]map[uint32]string{
 	"gemm_texel":                     texelCapabilities,
+	"gru_scan_forward":               texelCapabilities,
+	"gru_scan_backward":              texelCapabilities,
 	"gemm_t2":                        matrixCapabilities,
 	"block_attention_t2_backward_kv": matrixCapabilities,
 	"block_attention_t2_backward_q":  matrixCapabilities,

@@ -9,3 +9,18 @@ vec4 tanh_exact(vec4 x) {
 	vec4 large = sign(x) * (1.0 - 2.0 / (1.0 + exp(2.0 * abs(x))));
 	return mix(large, small, lessThan(abs(x), vec4(0.7)));
 }
+
+// A step behind its products: r, z and n arrive as the sums that go into their functions, n without r q; h becomes the state behind the step.
+void gru_gates(inout vec4 r, inout vec4 z, inout vec4 n, vec4 q, inout vec4 h) {
+	r = sigma(r);
+	z = sigma(z);
+	n = tanh_exact(n + r * q);
+	h = (1.0 - z) * n + z * h;
+}
+
+// The gradients of what goes into sigma, sigma and tanh, from that of the state behind the step; h is the state before.
+void gru_gradients(vec4 dh, vec4 r, vec4 z, vec4 n, vec4 q, vec4 h, out vec4 dr, out vec4 dz, out vec4 dn) {
+	dz = dh * (h - n) * z * (1.0 - z);
+	dn = dh * (1.0 - z) * (1.0 - n * n);
+	dr = dn * q * r * (1.0 - r);
+}
